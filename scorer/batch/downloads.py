@@ -75,7 +75,8 @@ class Downloads:
             if found == had:
                 whole.truncate(size)
             had = found
-            complete = found >= batch.answered and not batch.awaited
+            expected = chunk.requests if batch.uncounted else batch.answered
+            complete = found >= expected and not batch.awaited
             if complete or uncut >= tries:
                 break
         await durable.offload(durable.chunks.write_results, chunk.nonce, whole)

@@ -95,6 +95,14 @@ class BatchHttp:
         async with self._answer("GET", path, query=query) as response:
             return self._object(path, response, await self._body(response))
 
+    async def get_list(self, path: str) -> list[dict[str, Any]]:
+        """The JSON array of objects at `path`. Raises Gone, TransientError, SetupError."""
+        async with self._answer("GET", path) as response:
+            found = _parsed(await self._body(response))
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise ServerFault(f"{self.base_url}{path} answered without a JSON array of objects", garbled=True)
+        return found
+
     async def delete(self, path: str) -> None:
         """Raises Gone, TransientError, SetupError."""
         async with self._answer("DELETE", path) as response:
@@ -187,10 +195,7 @@ class BatchHttp:
         return bytes(body)
 
     def _object(self, path: str, response: aiohttp.ClientResponse, body: bytes) -> dict[str, Any]:
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            value = None
+        value = _parsed(body)
         if not isinstance(value, dict):
             raise ServerFault(f"{self.base_url}{path} answered {response.status} without a JSON object", garbled=True)
         return value
@@ -198,6 +203,13 @@ class BatchHttp:
     def _note_date(self, date: str | None) -> None:
         with suppress(ValueError):
             self.now = parsedate_to_datetime(date or "").timestamp()
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/batch
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -27,6 +28,7 @@ NONCE = "scorer"
 """The key of the metadata that holds the nonce."""
 WINDOW = "24h"
 _ENDED = frozenset({"completed", "expired", "cancelled"})
+_DEPLOYMENT = re.compile(r"/deployments/[^/]+")
 
 _Response = msgspec.defstruct("_Response", [("status_code", Any, 0), ("body", msgspec.Raw, msgspec.Raw(b""))])
 _Error = msgspec.defstruct("_Error", [("code", Any, None), ("message", Any, None)])
@@ -34,6 +36,11 @@ _Line = msgspec.defstruct(
     "_Line", [("custom_id", str), ("response", _Response | None, None), ("error", _Error | None, None)]
 )
 _decode = msgspec.json.Decoder(_Line).decode
+
+
+def without_deployment(url: str) -> str:
+    """An address of Azure's without the deployment: batches are the account's, and their requests name it as model."""
+    return _DEPLOYMENT.sub("", url, count=1)
 
 
 def batch_in_files(
@@ -70,6 +77,7 @@ class OpenAIBatches(HttpBatches):
     """A `BatchApi`."""
 
     path = "/batches"
+    upload_path = "/files"
     bounds = Bounds(requests=50_000, bytes=200_000_000)
     frame = Frame(between=b"\n", tail=b"\n")
     names = True
@@ -85,16 +93,23 @@ class OpenAIBatches(HttpBatches):
             call.body,
         )
 
+    def upload_fields(self, nonce: str) -> dict[str, str]:
+        """The fields of an upload beside the file."""
+        return {"purpose": "batch"}
+
     async def upload(self, requests: BinaryIO, size: int, nonce: str) -> str:
         edge = f"scorer-{nonce}"
-        head = (
-            f'--{edge}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
-            f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{nonce}.jsonl"\r\n'
-            "Content-Type: application/jsonl\r\n\r\n"
-        )
+        fields = [
+            f'--{edge}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in self.upload_fields(nonce).items()
+        ]
+        file = f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{nonce}.jsonl"\r\n'
+        head = "".join((*fields, file, "Content-Type: application/jsonl\r\n\r\n"))
         body = Streamed(requests, size, self._http.offload, head.encode(), f"\r\n--{edge}--\r\n".encode())
         try:
-            made = await self._http.make("/files", body, {"Content-Type": f"multipart/form-data; boundary={edge}"})
+            made = await self._http.make(
+                self.upload_path, body, {"Content-Type": f"multipart/form-data; boundary={edge}"}
+            )
         except Unresolved as error:  # a file is not billed; `discard` does not know this one
             raise ServerFault(str(error)) from error
         return id_of(made, "file")
@@ -141,7 +156,7 @@ class OpenAIBatches(HttpBatches):
 
     def _endpoint(self, call: Call) -> str:
         """The path that names the endpoint in a batch: from /v1 on, or what follows the address of a deployment."""
-        path = call.url.partition("?")[0].removeprefix(self._http.base_url)
+        path = without_deployment(call.url.partition("?")[0]).removeprefix(without_deployment(self._http.base_url))
         return f"/v1{path}" if self._http.base_url.endswith("/v1") else path
 
     def _batch(self, value: Mapping[str, Any]) -> Batch:

@@ -50,7 +50,7 @@ class Batch:
 
     `nonce` is the name that we gave it: None where the provider keeps no name, "" where it does not tell it here.
     `requests` is 0 until it is known. `results` are the ids to download; `awaited`: it ended, and an id is still
-    missing that its counts promise.
+    missing that its counts promise. `uncounted`: each request has a result, and its provider tells no counts.
     """
 
     id: str
@@ -61,6 +61,7 @@ class Batch:
     answered: int = 0
     results: tuple[str, ...] = ()
     awaited: bool = False
+    uncounted: bool = False
     input_id: str = ""
     problem: Problem | None = None
 

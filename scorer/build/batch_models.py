@@ -10,7 +10,8 @@ from scorer.batch.anthropic import AnthropicBatches
 from scorer.batch.http import BatchHttp
 from scorer.batch.mistral import MistralBatches
 from scorer.batch.model import BatchModel
-from scorer.batch.openai import OpenAIBatches
+from scorer.batch.openai import OpenAIBatches, without_deployment
+from scorer.batch.together import TogetherBatches
 from scorer.batch.types import BatchApi, Bounds
 from scorer.build.assemble import prompt_cache
 from scorer.build.endpoints import base_of, on_this_machine
@@ -41,7 +42,9 @@ async def batch_models(
 def _api(model: Model, http: BatchHttp) -> BatchApi:
     if model.provider == "anthropic":
         return AnthropicBatches(http)
-    return MistralBatches(http) if on_host(http.base_url, "mistral") else OpenAIBatches(http)
+    others = (("mistral", MistralBatches), ("together", TogetherBatches))
+    kind = next((kind for name, kind in others if on_host(http.base_url, name)), OpenAIBatches)
+    return kind(http)
 
 
 def can_batch(model: Model) -> bool:
@@ -67,7 +70,8 @@ async def _made(model: Model, offload: Offload, stack: AsyncExitStack, make_api:
     variable = model.endpoints[0].api_key_env if model.endpoints else None
     key = command.key if command is not None else key_of(variable or model.api_key_env, url)
     headers = {**key_header(model.provider, url, key), **resolved(model.headers, "model.headers")}
-    settings = ProviderSettings(model.name or "", url, headers=headers, query=resolved(model.query, "model.query"))
+    account = without_deployment(url)
+    settings = ProviderSettings(model.name or "", account, headers=headers, query=resolved(model.query, "model.query"))
     own = {"anthropic-version": VERSION} if model.provider == "anthropic" else {}
     http = await stack.enter_async_context(BatchHttp(settings, own, offload=offload, proxies=not on_this_machine(url)))
     api = make_api(model, http)

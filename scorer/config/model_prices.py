@@ -55,12 +55,13 @@ def planned_prices(model: Model) -> TierPrices | None:
 def batch_price(model: Model) -> Price | None:
     """The price of the model's tokens in a provider batch; None where the standard price is unknown.
 
-    Where neither the run file nor the source lists one, it is `BATCH` times the standard price.
+    Where neither the run file nor the source lists one, it is `BATCH` times the standard price; at Together, where only
+    some models are cheaper in batches, the standard price.
     """
     found = tariff(model)
     if found is None:
         return None
-    return _with_long(found).get(BATCHES) or scaled(found.price, BATCH)
+    return _with_long(found).get(BATCHES) or scaled(found.price, 1.0 if on_host(model.base_url, "together") else BATCH)
 
 
 def halves_in_batches(model: Model) -> bool:

@@ -103,7 +103,6 @@ class BatchState:
 
     def copied(self, result: Result) -> None:
         """Stores the result of a row that copies another one's."""
-        self.rows.finish(result.row.shard, result.row.number)
         self.known.finished(result.row)
         self.store(result)
 

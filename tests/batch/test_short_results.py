@@ -45,7 +45,13 @@ class Provider:
     async def discard(self, _batch: Batch) -> None: ...
 
 
-def fetched(folder: Path, api: Provider, *, rounds: int = 1, apart_s: float = 0.0) -> set[bytes] | None:
+COUNTED = Batch("b", "ended", 1.0, requests=6, answered=6, results=("f",))
+UNCOUNTED = Batch("b", "ended", 1.0, results=("f",), uncounted=True)
+
+
+def fetched(
+    folder: Path, api: Provider, *, rounds: int = 1, apart_s: float = 0.0, batch: Batch = COUNTED
+) -> set[bytes] | None:
     """The lines of a chunk of six after so many rounds, each of another start; None where it is not fetched."""
     chunks = ChunkFiles(LocalFiles(), str(folder))
 
@@ -59,7 +65,6 @@ def fetched(folder: Path, api: Provider, *, rounds: int = 1, apart_s: float = 0.
             (chunk,) = chunks.found()
             durable = Durable(chunks, SimpleNamespace(), inline, lambda: 0.0)  # type: ignore[arg-type]
             exchange = Exchange(SimpleNamespace(api=api), durable)  # type: ignore[arg-type]
-            batch = Batch("b", "ended", 1.0, requests=6, answered=6, results=("f",))
             await Downloads(exchange).fetch(SimpleNamespace(chunk=chunk), batch)  # type: ignore[arg-type]
 
     run(scenario())
@@ -70,9 +75,10 @@ def fetched(folder: Path, api: Provider, *, rounds: int = 1, apart_s: float = 0.
         return set(file)
 
 
+@pytest.mark.parametrize("batch", [COUNTED, UNCOUNTED], ids=["counted", "uncounted"])
 @pytest.mark.parametrize("last", [LINES[4:], LINES[5:]])
-def test_what_several_short_downloads_bring_is_put_together(tmp_path: Path, last: list[bytes]) -> None:
-    assert fetched(tmp_path, Provider(LINES[:3], LINES[2:5], last)) == set(LINES)
+def test_what_several_short_downloads_bring_is_put_together(tmp_path: Path, last: list[bytes], batch: Batch) -> None:
+    assert fetched(tmp_path, Provider(LINES[:3], LINES[2:5], last), batch=batch) == set(LINES)
 
 
 def test_lines_that_never_come_are_given_up_although_later_downloads_break_off(tmp_path: Path) -> None:
