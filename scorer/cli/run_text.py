@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def summary_text(out: str, s: Status) -> str:
     """The summary of a run: state, rows, errors, tokens, cost, pace."""
     facts = [*status_facts(s), ("scores", f"{out}/scores/*.parquet")]
-    return "\n".join([status_title(out, s), *(f"  {name:<10} {text}" for name, text in facts)])
+    return "\n".join([status_title(out, s), *(wrapped(f"  {name:<10} {text}", indent=13) for name, text in facts)])
 
 
 def findings_text(out: str, verdict: Verdict) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.cli.redrawn_lines import Block, size
 from scorer.cli.stdio import to_stderr
+from scorer.cli.text_table import wrapped
 from scorer.escapes import printable
 from scorer.output.progress_lines import duration, limited_by, three_lines
 
@@ -56,7 +57,8 @@ class TerminalView:
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._block is not None:
-            self._block.above(printable(text))
+            lines = printable(text).split("\n")
+            self._block.above("\n".join(wrapped(one, indent=0, most=size()[0]) for one in lines))
         elif not self._quiet:
             to_stderr(text)
 

@@ -88,9 +88,9 @@ def width() -> int:
         return 0
 
 
-def wrapped(text: str, indent: int = 2) -> str:
-    """A sentence in lines that the terminal holds, those after the first indented."""
-    most = width()
+def wrapped(text: str, indent: int = 2, most: int | None = None) -> str:
+    """A sentence in lines that the terminal holds, or of `most` columns; those after the first are indented."""
+    most = width() if most is None else most
     if not most:
         return text
     return textwrap.fill(

@@ -25,6 +25,7 @@ from support.command import COMMAND, PATIENCE_S, ended, run_file, scorer, shard,
 from scorer.cli.json_text import json_text
 from scorer.cli.jsonlog import log
 from scorer.cli.progress_views import View
+from scorer.cli.run_text import summary_text
 from scorer.cli.stdio import to_stderr, to_stdout
 from scorer.cli.terminal import TerminalView
 from scorer.cli.text_table import aligned
@@ -32,12 +33,20 @@ from scorer.errors import StorageError, TooManyFailed
 from scorer.escapes import printable, printable_line
 from scorer.output.progress import Snapshot
 from scorer.output.progress_lines import three_lines
+from scorer.output.status import Status
 from scorer.rehearsal.process import RehearsalProcess
 from scorer.text_width import cells, cropped
 
 HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 HOSTILE = "\x1b[2J\x1b]8;;http://evil\x1b\\[red]x[/]\x9b31m\u202egnp\u200b\r\x07"
 ANYTHING = st.text(st.characters(), max_size=40)
+
+
+STATUS = Status(
+    state="answered", rows=120, scored=40, failed=0, pending=80, errors={}, prompt_tokens=9, completion_tokens=9,
+    cached_tokens=0, requests=40, cost_usd=0.5, maybe_billed_usd=0.0, rows_per_s=1.0, held_back_by={}, shards=1,
+    sealed=0,
+)  # fmt: skip
 
 
 def harmless(text: str, allowed: str = "\n\t") -> bool:
@@ -137,6 +146,24 @@ def test_to_stderr_ignores_every_failure_of_stderr(error: Exception, monkeypatch
     to_stderr("x")
     with TerminalView() as screen:
         screen.show(SNAPSHOT)
+
+
+def test_sentences_break_between_words_at_the_width_of_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = "s1 is best after 40 of 120 items: its mean is 0.81 [0.62, 1.00] above that of s0. " * 3
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("scorer.cli.terminal.size", lambda: (60, 24))
+    monkeypatch.setattr("scorer.cli.terminal._is_terminal", lambda: True)
+    with TerminalView() as screen:
+        screen.say(answer)
+    said = capsys.readouterr().err
+    assert max(map(len, said.splitlines())) <= 60
+    assert said.split()[-4:] == answer.split()[-4:]
+    whole = replace(STATUS, answer={"text": answer})
+    lines = summary_text("out", whole).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()).count("its mean is 0.81 [0.62, 1.00] above") == 3
 
 
 def test_to_stdout_raises_for_a_lost_answer_and_not_for_a_gone_reader(monkeypatch: pytest.MonkeyPatch) -> None:
