@@ -113,14 +113,16 @@ def _support(promise: Promise) -> dict[str, Any]:
 
 
 def _support_text(promise: Promise) -> str:
-    from scorer.cli.text_table import aligned, noted, paragraphs
+    from scorer.cli.text_table import aligned, noted, paragraphs, wrapped
 
     support = _support(promise)
     needed = [{"agreement": a, **{f"{e} wrong": n for e, n in row.items()}} for a, row in support["needed"].items()]
     allowed = [{"agreement": a, **{f"{n} labels": e for n, e in row.items()}} for a, row in support["allowed"].items()]
+    title = (
+        f"Labels among the kept rows that an agreement takes, by how many of them are wrong (delta {promise.delta:g})"
+    )
     return paragraphs(
-        f"Labels among the kept rows that an agreement takes, by how many of them are wrong (delta {promise.delta:g})\n"
-        + aligned(needed),
+        f"{wrapped(title, indent=0)}\n{aligned(needed)}",
         f"How many of so many kept labels may be wrong\n{aligned(allowed)}",
         noted(["Only rows that the cheap judge keeps count: to keep half of all rows takes twice as many labels."]),
     )

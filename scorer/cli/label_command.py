@@ -129,7 +129,7 @@ def _text(found: LabelPlan, output: str | None, then: str) -> str:
         )
     return paragraphs(
         aligned(rows),
-        f"Half of the 95 % interval of the mean of all rows, {rests}:\n{aligned(precision)}",
+        wrapped(f"Half of the 95 % interval of the mean of all rows, {rests}:", indent=0) + f"\n{aligned(precision)}",
         wrapped(asked) if asked else "",
         noted(found.notes),
         wrapped(written) if written else "",

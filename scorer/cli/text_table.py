@@ -20,8 +20,8 @@ Rows = Sequence[Mapping[str, Any]]
 def aligned(rows: Rows) -> str:
     """Mappings with equal keys as an aligned table: text columns to the left, others to the right.
 
-    Where it is wider than the terminal, it is printed in parts that all begin with its first text columns, and texts
-    that would take more than half of the terminal are cut in the middle.
+    Where it is wider than the terminal, its longest texts are cut in the middle, its first text columns to half of the
+    terminal at most. Where that is not enough, it is printed in parts that all begin with these columns.
     """
     if not rows:
         return "(nothing)"
@@ -31,8 +31,8 @@ def aligned(rows: Rows) -> str:
     keys = next((place for place, text in enumerate(left) if not text), len(names))
     widths = _widths(names, cells)
     if (most := width()) and sum(widths) + 2 * (len(widths) - 1) > most:
-        texts = max(_FEWEST_LETTERS, most // 2 // max(keys, 1) - 2)
-        limits = [texts if i < keys else most // 2 for i in range(len(names))]
+        others = sum(widths[keys:]) + 2 * (len(widths) - 1)
+        limits = [*_shares(widths[:keys], max(most - others, most // 2 - 2 * keys)), *[most // 2] * (len(names) - keys)]
         cells = [[_cut(line[i], limits[i]) if left[i] else line[i] for i in range(len(names))] for line in cells]
         widths = _widths(names, cells)
     return "\n\n".join(
@@ -49,6 +49,15 @@ _FEWEST_LETTERS = 12
 
 def _widths(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(columns_of, column)) for column in zip(names, *cells, strict=True)]
+
+
+def _shares(widths: Sequence[int], room: int) -> list[int]:
+    """The columns of each text in `room` columns: narrow texts have theirs, and what they leave goes to the others."""
+    shares = [0] * len(widths)
+    for left, i in zip(range(len(widths), 0, -1), sorted(range(len(widths)), key=widths.__getitem__), strict=True):
+        shares[i] = max(_FEWEST_LETTERS, min(widths[i], room // left))
+        room -= min(shares[i], widths[i])
+    return shares
 
 
 def _padded(text: str, to: int, *, left: bool) -> str:

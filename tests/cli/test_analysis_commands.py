@@ -358,7 +358,7 @@ def test_answers_fit_the_width_of_the_terminal(
     numbers = {columns: sorted(re.findall(r"-?\d\.\d{3}(?: \[.*?\])?", text)) for columns, text in joined.items()}
     assert numbers["80"] == numbers["200"]
     if command == "compare":
-        assert "Nucleus ... = 0.3)" in shown["80"]
+        assert "Nucleus D...(p = 0.3)" in shown["80"]
         assert LONG["ant"] in shown["200"]
 
 

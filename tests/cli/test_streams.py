@@ -96,6 +96,20 @@ def test_cropped_fits_a_text_into_the_width(text: str, width: int) -> None:
     assert found == text or found == "" or found.endswith("…")
 
 
+def test_aligned_cuts_long_texts_before_it_parts_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    row = {"rank": "1-2", "task": "code", "system": "a-rather-long-model-name-of-7b", "mean": "0.1", "rows": 1}
+    whole = aligned([{**row, "rows": 10**9}])
+    assert row["system"] in whole.splitlines()[1]
+    cut = aligned([{**row, "mean": "3.643 [3.473, 3.809]", "rows": 100}])
+    assert "1-2   code  a-rather-lo...e-of-7b" in cut  # short texts stay, and give their room
+    assert len(cut.splitlines()) == 2
+    assert max(map(len, cut.splitlines())) <= 60
+    parts = aligned([{**row, "mean": 0.5, **{f"column of numbers {n}": 1.0 for n in range(4)}}])
+    assert len(parts.split("\n\n")) > 1
+    assert max(map(len, parts.splitlines())) <= 60
+
+
 def test_aligned_keeps_a_name_with_line_breaks_in_its_line() -> None:
     table = aligned([{"system": f"a\n{HOSTILE}", "score": 1.0}, {"system": "b", "score": 2.0}])
     assert len(table.splitlines()) == 3
