@@ -99,7 +99,7 @@ def test_cropped_fits_a_text_into_the_width(text: str, width: int) -> None:
 def test_aligned_cuts_long_texts_before_it_parts_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     row = {"rank": "1-2", "task": "code", "system": "a-rather-long-model-name-of-7b", "mean": "0.1", "rows": 1}
-    whole = aligned([{**row, "rows": 10**9}])
+    whole = aligned([row])
     assert row["system"] in whole.splitlines()[1]
     cut = aligned([{**row, "mean": "3.643 [3.473, 3.809]", "rows": 100}])
     assert "1-2   code  a-rather-lo...e-of-7b" in cut  # short texts stay, and give their room
