@@ -270,6 +270,14 @@ def test_pages_hold_no_marks_of_a_merge() -> None:
         assert not re.search(r"^(?:<{7}|>{7}) ", path.read_text(), re.MULTILINE), path.relative_to(ROOT)
 
 
+def test_decisions_have_a_number_each_that_their_titles_name() -> None:
+    pages = sorted((ROOT / "docs/project/decisions").glob("[0-9]*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert len(set(numbers)) == len(numbers), sorted(number for number in numbers if numbers.count(number) > 1)
+    for page, number in zip(pages, numbers, strict=True):
+        assert page.read_text().startswith(f"# {number}. "), page.name
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     site = (ROOT / "mkdocs.yml").read_text()
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
