@@ -7,6 +7,7 @@ for good. A line with a wrong checksum is a torn last line: no request was sent 
     {"intend": [[id, tokens, pico], ...]}
     {"settle": [[id, prompt, completion, cached, pico], ...]}      known from the server's usage
     {"unknown": [id, ...]}                                         timeout, cut reply: counts at its reservation
+    {"sums": {...}, "open": [requests, tokens, pico]}              without a cap: in place of all lines before it
     {"total": {...}, "covers": ["file", ...]}                      the first line: the sum of these files
 
 A provider batch is an entry of its own that stays open across owners (open_batches.py).
@@ -20,7 +21,6 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from dataclasses import replace as replace_fields
 from typing import Any
 
@@ -28,6 +28,7 @@ from scorer.errors import StorageError
 from scorer.files.checked_lines import entry as _entry
 from scorer.files.checked_lines import line as _line
 from scorer.files.files import Files, replace
+from scorer.frozen import values
 from scorer.output.ledger_totals import Totals
 from scorer.output.open_batches import LineBill, OpenBatches
 from scorer.processes.event_loop import shielded
@@ -75,6 +76,7 @@ class Ledger(PeriodicService):
         self._intend: list[tuple[int, int, int]] = []
         self._settle: list[tuple[int, int, int, int, int]] = []
         self._unknown: list[int] = []
+        self._changed = False  # a request was entered since the last write
         self._writing = asyncio.Lock()
         self._coming = self._begun = asyncio.Event()  # that the next write to begin, or the last that began, has ended
         self._called: asyncio.Event | None = None  # the write that somebody has called for
@@ -96,9 +98,11 @@ class Ledger(PeriodicService):
         self._open[number] = (tokens, pico)
         self.open_tokens += tokens
         self.open_pico += pico
-        self._intend.append((number, tokens, pico))
+        self._changed = True
         self._entered.set()
-        if number >= self._write_at and not self.strict:
+        if self.strict:
+            self._intend.append((number, tokens, pico))
+        elif number >= self._write_at:
             self._write_at = math.inf  # until that is written
             self._early = asyncio.ensure_future(self._flush_early())
         return number
@@ -121,17 +125,20 @@ class Ledger(PeriodicService):
         """Enters the bill of a request."""
         self._close(number)
         self.totals.bill(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico)
-        self._settle.append((number, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico))
+        if self.strict:
+            self._settle.append((number, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, pico))
 
     def cancel(self, number: int) -> None:
         """Enters that a request was not billed."""
         self._close(number)
-        self._settle.append((number, 0, 0, 0, 0))
+        if self.strict:
+            self._settle.append((number, 0, 0, 0, 0))
 
     def unknown(self, number: int) -> None:
         """Enters that a request was possibly billed: it counts at its reservation."""
         self.totals.suspect(*self._close(number))
-        self._unknown.append(number)
+        if self.strict:
+            self._unknown.append(number)
 
     @property
     def open_batches(self) -> set[str]:
@@ -164,6 +171,7 @@ class Ledger(PeriodicService):
         self._entered.set()
 
     def _close(self, number: int) -> tuple[int, int]:
+        self._changed = True
         self._entered.set()
         tokens, pico = self._open.pop(number)
         self.open_tokens -= tokens
@@ -247,6 +255,9 @@ class Ledger(PeriodicService):
         if self._unknown:
             entry["unknown"], self._unknown = self._unknown, []
         entry |= self._batches.take_entries()
+        if self._changed and not self.strict:
+            entry |= self._sums()
+        self._changed = False
         if not entry:
             return
         upto = self._upto = self._next
@@ -261,6 +272,11 @@ class Ledger(PeriodicService):
         if self._size > ROTATE_BYTES:
             await self._rotate()
 
+    def _sums(self) -> dict[str, Any]:
+        tokens, pico = self._batches.reserved
+        left = [len(self._open), self.open_tokens - tokens, self.open_pico - pico]
+        return {"sums": values(self.totals), "open": left}
+
     def _made_durable(self, upto: int) -> None:
         behind, self._durable = self.behind, upto
         self._write_at = upto + UNWRITTEN // 2
@@ -273,13 +289,14 @@ class Ledger(PeriodicService):
         self._rotations += 1
         old, new = self._path, f"{self._first}.{self._rotations}"
         covers = [*self._left, old.rpartition("/")[2]]
-        content = _line({"total": asdict(self.totals), "covers": covers})
+        content = _line({"total": values(self.totals), "covers": covers})
         content += _line({"intend": [(number, *reserved) for number, reserved in self._open.items()]})
         if self._batches.nonces:
             content += _line(self._batches.entry())
         self._batches.take_entries()
         # All entries so far are in the sum. Entries from here on are written after it.
         self._intend, self._settle, self._unknown, upto = [], [], [], self._next
+        self._changed = False
         self._size = 0
         try:
             await self._offload(replace, self._files, new, content)
@@ -312,7 +329,7 @@ class Ledger(PeriodicService):
         while any(f"{folder}/{name}".startswith(self._first) for name in {*names, *covered}):
             self._first += "_"  # a clock set back, and the process number of a container, give a name twice
         self._path = self._first
-        content = _line({"total": asdict(self.totals), "covers": names})
+        content = _line({"total": values(self.totals), "covers": names})
         if self._batches.nonces:
             content += _line(self._batches.entry())
         replace(self._files, self._path, content)
@@ -381,6 +398,7 @@ def _sum(files: Files, folder: str, owner: str | None = None) -> tuple[list[str]
 def _replay(lines: Iterable[bytes], batches: OpenBatches) -> Totals:
     total = Totals()
     intents: dict[int, tuple[int, int]] = {}
+    left = (0, 0, 0)  # requests that were open at the last sums
     for line in lines:
         entry = _entry(line) or {}
         if "total" in entry:
@@ -394,6 +412,11 @@ def _replay(lines: Iterable[bytes], batches: OpenBatches) -> Totals:
         for number in entry.get("unknown", ()):
             if (reserved := intents.pop(number, None)) is not None:
                 total.suspect(*reserved)
+        if "sums" in entry:
+            total, left = Totals(**entry["sums"]), entry["open"]
+            intents.clear()
     for reserved in intents.values():
         total.suspect(*reserved)
+    requests, tokens, pico = left
+    total.suspect(tokens, pico, requests)
     return total

@@ -23,6 +23,7 @@ from support.outputs import Crash, Crashing
 import scorer.output.ledger
 from scorer.errors import StorageError
 from scorer.files.files import LocalFiles, read
+from scorer.frozen import values
 from scorer.output.ledger import Ledger, damaged, totals
 from scorer.output.ledger_totals import Totals
 from scorer.usage import (
@@ -58,9 +59,9 @@ def entries(folder: str, owner: str = "1") -> list[dict[str, Any]]:
     return found
 
 
-async def _one_of_each(folder: str) -> Ledger:
+async def _one_of_each(folder: str, *, strict: bool = True) -> Ledger:
     """One request known, one cancelled, one unknown, one still in flight, all written."""
-    books = opened(folder)
+    books = opened(folder, strict=strict)
     known, cancelled, unknown, _ = (books.reserve(100 * n, 1000 * n) for n in (1, 2, 3, 4))
     books.settle(known, Usage(60, 5, 20), 650)
     books.cancel(cancelled)
@@ -94,18 +95,29 @@ def test_ledger_append_writes_one_entry_with_all_changes(folder: str) -> None:
     ]
 
 
-def test_ledger_owner_excludes_and_reader_includes_requests_in_flight(folder: str) -> None:
-    books = run(_one_of_each(folder))
+def test_ledger_without_cap_writes_sums_and_no_entry_for_each_request(folder: str) -> None:
+    async def scenario() -> None:
+        books = await _one_of_each(folder, strict=False)
+        await books.close()  # nothing changed: nothing is written
+
+    run(scenario())
+    assert entries(folder)[1:] == [{"sums": values(AFTER), "open": [1, 400, 4000]}]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_ledger_owner_excludes_and_reader_includes_requests_in_flight(folder: str, strict: bool) -> None:
+    books = run(_one_of_each(folder, strict=strict))
     assert books.totals == AFTER
     assert (books.open_tokens, books.open_pico) == (400, 4000)
     assert totals(LocalFiles(), folder) == AFTER + IN_FLIGHT
     assert (AFTER.tokens, AFTER.money_pico) == (365, 3650)
 
 
-def test_ledger_next_owner_counts_requests_left_open_as_maybe_billed(folder: str) -> None:
+@pytest.mark.parametrize("strict", [True, False])
+def test_ledger_next_owner_counts_requests_left_open_as_maybe_billed(folder: str, strict: bool) -> None:
     async def scenario() -> None:
-        await _one_of_each(folder)
-        books = opened(folder, "2")
+        await _one_of_each(folder, strict=strict)
+        books = opened(folder, "2", strict=strict)
         assert books.totals == AFTER + IN_FLIGHT
         assert (books.open_tokens, books.open_pico) == (0, 0)
         number = books.reserve(1, 1)
