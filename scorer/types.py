@@ -212,6 +212,8 @@ class Call:
     """One HTTP POST. The headers may hold a key, so no repr shows them.
 
     `timeout_s` limits the wait for the reply; None for the transport's own timeout. `fresh` asks for a new connection.
+    `output` is the most tokens of a reply's choice, and how many choices, as the body asks for them; None: the body
+    tells.
     """
 
     url: str
@@ -219,6 +221,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
     fresh: bool = False
+    output: tuple[int, int] | None = None
 
 
 class Line(Protocol):

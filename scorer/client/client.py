@@ -337,7 +337,9 @@ class HttpClient:
         """
         conversation = endpoint.provider.converse(request)
         call = next(conversation)
-        demand = self._reservation.demand(request, call.body, endpoint.limits.bills, begun=spent.attempts > 0)
+        demand = self._reservation.demand(
+            request, call.body, endpoint.limits.bills, asked=call.output, begun=spent.attempts > 0
+        )
         permit = await endpoint.limits.admit(demand, self._leave)
         if spent.turn is not None and not spent.turn.sent():
             endpoint.limits.settle(permit, _NOTHING)

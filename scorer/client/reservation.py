@@ -42,11 +42,20 @@ class Reservation:
             self._plain_pico = partial(tariff.worst_pico, written="")
             self._minutes_pico = partial(tariff.worst_pico, written="5m")
 
-    def demand(self, request: Request, body: bytes, bills: LearnedBilling, *, begun: bool = False) -> Demand:
+    def demand(
+        self,
+        request: Request,
+        body: bytes,
+        bills: LearnedBilling,
+        *,
+        asked: tuple[int, int] | None = None,
+        begun: bool = False,
+    ) -> Demand:
         """What `request` may take, by the first body that goes out, at an endpoint that bills as `bills` learned.
 
         No tokeniser makes more tokens than there are bytes, so bytes bound the prompt from above: those of the body,
         with all that `model.extra` put into it, or of the request's texts where that body does not hold them yet.
+        `asked` is the output that the body asks for, as `Call.output`.
         """
         continuation = request.continuation
         messages, prompt = request.messages, len(body)
@@ -56,7 +65,7 @@ class Reservation:
         if prompt < held or continuation is not None or not messages:
             texts = [message.content for message in messages] or [request.prompt, continuation or ""]
             prompt = max(prompt, sum(map(_bytes, texts)))
-        limit, choices = asked_output(body)
+        limit, choices = asked or asked_output(body)
         if request.choices > choices:
             choices = request.choices
         if continuation is None:

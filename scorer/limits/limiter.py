@@ -71,7 +71,7 @@ class LocalLimiter:
         """Its endpoint left the fleet."""
         self.paused = False
         self._empty: asyncio.Event | None = None
-        strict = caps.ledger.strict
+        strict = self._strict = caps.ledger.strict
         self._ledger_queue: AdmissionQueue[Entry] = AdmissionQueue(
             self._hold_for_ledger, self._enter, self._waited_for_ledger, self._drain.check
         )
@@ -94,17 +94,17 @@ class LocalLimiter:
             if self.paused and demand.first and demand.row is not None and demand.row.sent:
                 demand = replace(demand, first=False)
             try:
-                return await self._admitted(demand, leave)
+                if not self._strict:
+                    return await self._queue.stand(demand, leave, self._cancel)
+                return await self._entered(demand, leave)
             except AskAgain:
                 continue
 
-    async def _admitted(self, demand: Demand, leave: Callable[[], bool] | None) -> Permit:
-        ledger = self._caps.ledger
-        if not ledger.strict:
-            return await self._queue.stand(demand, leave, self._cancel)
+    async def _entered(self, demand: Demand, leave: Callable[[], bool] | None) -> Permit:
+        """The permit of a request whose ledger entry is durable."""
         entry = await self._ledger_queue.stand(demand, leave, self._cancel_entry)
         try:
-            await ledger.written()
+            await self._caps.ledger.written()
             self._ahead.written(len(self._queue))
             permit = await self._queue.stand(entry.demand, leave, self._return_permit)
         except BaseException:
@@ -217,7 +217,8 @@ class LocalLimiter:
     def _send(self, demand: Demand) -> Permit:
         self.in_flight += 1
         charge = None if self._rates is None else self._rates.take(demand)
-        permit = Permit(demand, self._clock(), self.breaker.send(), charge)
+        probe = self.breaker.open_since is not None and self.breaker.send()
+        permit = Permit(demand, self._clock(), probe, charge)
         if demand.row is not None:
             demand.row.sent = True
         self._out.add(permit)

@@ -139,7 +139,10 @@ class OpenAI:
     rate = staticmethod(rate_hint)
 
     def _chat(self, request: Request, limit: str) -> Call:
-        return Call(self._chat_url, orjson.dumps(self._body(request, limit)), self._headers[request.tier])
+        body = self._body(request, limit)
+        known = not (self._settings.extra or self.learned.reasoning.form)  # these have further names for the limit
+        output = (body[limit], request.choices) if known else None
+        return Call(self._chat_url, orjson.dumps(body), self._headers[request.tier], output=output)
 
     def call(self, path: str, body: Mapping[str, Any], tier: str = "") -> Call:
         """A POST of `body` to `path` below the base URL, or below its root where `path` is "/tokenize"."""

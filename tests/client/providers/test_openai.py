@@ -6,6 +6,7 @@ Over 300 lines because chat and forced texts share the conversation below, and m
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from scorer.client.providers import PROVIDERS
 from scorer.client.providers.openai import OpenAI
 from scorer.client.providers.token_boundary import boundary
+from scorer.client.request_body import asked_output
 from scorer.errors import (
     Refused,
     Rejected,
@@ -121,6 +123,23 @@ def test_openai_request_settings_win_over_model_settings_even_at_zero() -> None:
         provider(temperature=0.7, max_output_tokens=9), Request(ASK.messages, temperature=0.0, max_output_tokens=1)
     )
     assert (body["temperature"], body["max_tokens"]) == (0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ({}, True),
+        ({"name": "o3"}, True),
+        ({"reasoning": "low", "base_url": "https://openrouter.ai/api/v1"}, False),
+        ({"extra": {"max_tokens": 9}}, False),
+        ({"extra": {"n": 3}}, False),
+        ({"extra": {"options": {"num_predict": 900}}}, False),
+    ],
+)
+def test_openai_call_says_the_output_that_its_body_asks_for(options: dict[str, Any], known: bool) -> None:
+    for request in (ASK, replace(ASK, max_output_tokens=5, choices=4)):
+        call = next(provider(**options).converse(request))
+        assert call.output == (asked_output(call.body) if known else None)
 
 
 def test_openai_remembers_renamed_output_limit_and_retries_once() -> None:
