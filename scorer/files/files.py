@@ -46,12 +46,7 @@ class Stat:
 
 
 class Lock(Protocol):
-    """An exclusive lock on a folder. It ends with its process (on object storage when its lease expires).
-
-    `abandoned`: whoever held it before was killed, and did not release it.
-    """
-
-    abandoned: bool
+    """An exclusive lock on a folder. It ends with its process (on object storage when its lease expires)."""
 
     def sure(self) -> bool:
         """True while the lock is certainly held, False while storage cannot be asked. Raises OutputError once lost."""
@@ -254,12 +249,10 @@ class LocalFiles:
                 "or give this run another output.path."
             ) from None
         with storage_errors(path):
-            file.seek(0)
-            abandoned = bool(file.read(1))
             file.truncate(0)
             file.write(owner.encode())
             file.flush()
-        return _LocalLock(file, abandoned=abandoned)
+        return _LocalLock(file)
 
     def locked(self, path: str) -> bool:
         """Probes by taking a shared lock for an instant; a concurrent `lock` may fail and has to be tried again."""
@@ -288,16 +281,13 @@ class _Together(threading.local):
 
 
 class _LocalLock:
-    def __init__(self, file: io.BufferedRandom, *, abandoned: bool) -> None:
+    def __init__(self, file: io.BufferedRandom) -> None:
         self._file = file
-        self.abandoned = abandoned
 
     def sure(self) -> bool:
         return True
 
     def release(self) -> None:
-        with contextlib.suppress(OSError):  # then it looks abandoned, which changes nothing of who may take it
-            self._file.truncate(0)
         self._file.close()
 
 

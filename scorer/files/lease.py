@@ -107,10 +107,9 @@ class Taker:
         while True:
             began = self._clock()
             found = read_hold(self._cell)
-            epoch, version, abandoned = 1, None, False
+            epoch, version = 1, None
             if found is not None:
                 hold, version = found
-                abandoned = not hold.free
                 if not hold.free:
                     self._wait_for(hold, version, began, self._clock())
                 epoch = hold.epoch + 1
@@ -125,7 +124,6 @@ class Taker:
                     patience_s=self._patience_s,
                     clock=self._clock,
                     start=self._start,
-                    abandoned=abandoned,
                 )
 
     def _wait_for(self, hold: Hold, version: Version, asked: float, answered: float) -> None:
@@ -166,9 +164,7 @@ class Lease:
         patience_s: float,
         clock: Callable[[], float] = boot_s,
         start: bool = True,
-        abandoned: bool = False,
     ) -> None:
-        self.abandoned = abandoned
         self._cell = cell
         self._patience_s = patience_s
         self._hold = hold

@@ -192,9 +192,7 @@ class Job:
             stack.callback(lock.release)
             opened = None if retry is None else revision_of(self.plan, retry)
             now = datetime.fromtimestamp(self._wall_s()).astimezone()
-            manifest = open_manifest(
-                self.plan, self._files, self.layout, opened, self._callbacks.say, choice, now, killed=lock.abandoned
-            )
+            manifest = open_manifest(self.plan, self._files, self.layout, opened, self._callbacks.say, choice, now)
             self._deadline = datetime.fromisoformat(manifest.deadline[1]).timestamp() if manifest.deadline[1] else None
             repair(self._files, self.layout, manifest, self._callbacks.say)
             if retry is not None:

@@ -29,17 +29,14 @@ def open_manifest(
     say: Say = lambda _: None,
     choice: Choice = ALL,
     now: datetime | None = None,
-    *,
-    killed: bool = False,
 ) -> Manifest:
     """Checks `run.json` against the plan and the input, adds new shards, and writes it where it changed.
 
     A lost `run.json` is rebuilt, which `say` reports. `revision` is opened, with the next generation, unless another
     one is still open. `choice` removes shards from the run or adds them again; other forgotten shards stay forgotten,
-    also where their file changed. `now` is the local time, for `limits.deadline`; that may be over where the
-    last start was `killed`, which may have been before it wrote `run.json`. Raises InputError for shards that cannot be
-    read as the run asks, OutputError where the folder holds another run or a shard changed. The fingerprint of a folder
-    of before 0.2.0 stays as it was.
+    also where their file changed. `now` is the local time, for `limits.deadline`. Raises InputError for shards that
+    cannot be read as the run asks, OutputError where the folder holds another run or a shard changed. The
+    fingerprint of a folder of before 0.2.0 stays as it was.
     """
     manifest = load_or_rebuild(plan, files, layout, say)
     if manifest is not None and _nothing_stored(files, layout, manifest):
@@ -99,7 +96,7 @@ def open_manifest(
         selection=manifest.selection if manifest is not None else ALL_ROWS,
         kept=manifest.kept if manifest is not None else tuple(plan.spec.input.keep),
         edition=manifest.edition if manifest is not None else 0,
-        deadline=_deadline(plan, manifest, now, killed=killed),
+        deadline=_deadline(plan, manifest, now, say),
         questions=manifest.questions if manifest is not None else (),
     )
     written = replace(opened, shards=kept(shards, began))
@@ -109,12 +106,17 @@ def open_manifest(
     return opened
 
 
-def _deadline(plan: RunPlan, manifest: Manifest | None, now: datetime, *, killed: bool) -> tuple[str, str]:
-    """`limits.deadline`, and the moment that it means: that of the first start with this text. Raises SpecError."""
+def _deadline(plan: RunPlan, manifest: Manifest | None, now: datetime, say: Say) -> tuple[str, str]:
+    """`limits.deadline`, and the moment that it means: that of the first start with this text.
+
+    A first start may have been killed before it wrote `run.json`, so a moment that is over is none to refuse.
+    """
     given = plan.spec.limits.deadline or ""
     if not given or (manifest is not None and manifest.deadline[0] == given):
         return manifest.deadline if given and manifest is not None else ("", "")
-    found = moment(given, now.astimezone(), "limits.deadline", may_be_over=killed)
+    found = moment(given, now.astimezone(), "limits.deadline", may_be_over=True)
+    if found <= now:
+        say(f'limits.deadline = "{given}" is over: rows that are in no batch are asked online, at the online price.')
     return given, found.isoformat(timespec="seconds")
 
 

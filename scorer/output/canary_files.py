@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from scorer.errors import OutputError
 from scorer.files.files import Files, read
 from scorer.files.files import replace as replace_file
+from scorer.files.parquet_batches import read_whole
 from scorer.output.layout import Layout
 
 SHARD = "canary:"
@@ -158,12 +159,12 @@ def load_answers(files: Files, layout: Layout) -> pa.Table:
     tables = []
     for path in _paths(files, layout):
         try:
-            tables.append(pq.read_table(pa.BufferReader(read(files, path)), schema=SCHEMA))
+            tables.append(read_whole(pa.BufferReader(read(files, path))))
         except (pa.ArrowInvalid, OSError) as error:
             raise OutputError(
                 f"{path} cannot be read ({error}). Restore it, or delete it: its canaries then count no more."
             ) from error
-    table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("canary")
+    table = pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="default").sort_by("canary")
     numbers = table.column("canary").to_numpy()
     return table.filter(np.diff(numbers, prepend=-1) > 0)  # a crash while files are merged leaves answers twice
 

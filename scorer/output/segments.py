@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.files.files import Files
-from scorer.files.parquet_batches import bounded_batches
+from scorer.files.parquet_batches import bounded_batches, read_whole
 from scorer.frozen import dataclass, values
 from scorer.output.checksums import OURS, Summed, check_footer
 from scorer.output.schema import COPIED, METRIC
@@ -242,9 +242,7 @@ def read_columns(files: Files, path: str, columns: Sequence[str], *, counted: bo
             schema = pq.read_schema(file)
             columns = [name for name in columns if name in schema.names or name not in YOUNGER]
             columns += [*(name for name in schema.names if name in (COPIED, "tier")), *_metrics(schema.names)]
-        return pq.read_table(
-            file, columns=list(columns), page_checksum_verification=True, use_threads=False, pre_buffer=False
-        )
+        return read_whole(file, columns)
 
 
 def read_rows(files: Files, path: str, shard: Shard, fingerprint: str, first: int, last: int) -> npt.NDArray[np.int64]:

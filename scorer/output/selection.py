@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.files.files import Files
+from scorer.files.parquet_batches import read_whole
 from scorer.frozen import dataclass
 from scorer.output.layout import Layout
 from scorer.types import Mask, Shard
@@ -123,9 +124,7 @@ def belonging_file(layout: Layout, shard: Shard, where: str) -> str:
 def read_belonging(files: Files, layout: Layout, shard: Shard, where: str) -> Mask:
     """The rows that belong. Raises one of segments.DAMAGE where the file is gone or damaged."""
     with files.open(belonging_file(layout, shard, where)) as file:
-        table = pq.read_table(
-            file, columns=[BELONGS], page_checksum_verification=True, use_threads=False, pre_buffer=False
-        )
+        table = read_whole(file, [BELONGS])
     if table.num_rows != shard.rows:
         raise ValueError(f"it has {table.num_rows} rows, and the shard {shard.rows}")
     mask: Mask = table.column(BELONGS).to_numpy().astype(bool)

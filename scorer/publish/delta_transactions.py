@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from scorer.files.parquet_batches import read_whole
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -73,7 +74,7 @@ def _checkpoint(log: PyFileSystem, version: int) -> tuple[dict[str, int], int]:
     versions: dict[str, int] = {}
     for name in names:
         with log.open_input_file(name) as file:
-            column = pq.read_table(file, columns=["txn"]).column("txn")
+            column = read_whole(file, ["txn"]).column("txn")
         for one in column.drop_null().to_pylist():
             versions[one["appId"]] = one["version"]
     return versions, at

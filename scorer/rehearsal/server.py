@@ -60,7 +60,7 @@ class RehearsalServer:
         self._rng = Random(self.config.seed)
         self._new_batches()
         self._batch_http = BatchHandler(lambda: self.batches, self._loop.time, lambda: self.config.hang_s)
-        self._http = web.Server(self._answer, access_log=None)
+        self._http = web.Server(self._respond, access_log=None)
         self._listener = await self._loop.create_server(self._http, self.host, self.port, backlog=_BACKLOG)
         self.port = self._listener.sockets[0].getsockname()[1]
         return self
@@ -91,6 +91,13 @@ class RehearsalServer:
 
     def _stats(self) -> dict[str, Any]:
         return {**self.judge.stats(), "batches": self.batches.stats(self._loop.time())}
+
+    async def _respond(self, http: web.BaseRequest) -> web.StreamResponse:
+        """The answer to a request. A client that is killed meanwhile is no error of this server."""
+        try:
+            return await self._answer(http)
+        except ConnectionError:
+            return web.Response()
 
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         path = http.path

@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from simulation.batches.promises import judge, money
-from simulation.batches.settings import OUT, drawn
+from simulation.batches.settings import drawn
 from simulation.batches.world import EPOCH, BatchWorld, Wire
 from simulation.disk import Disk
 from simulation.loop import Fuse, MortalLoop, PowerCut
@@ -72,7 +72,6 @@ class BatchRun:
         self._findings: list[str] = []
         self._starts = self._deaths = 0
         self._stopped = False
-        self._deadline = 0.0
 
     def run(self) -> Report:
         """Restarts the run until every row is finished or a promise is broken."""
@@ -195,9 +194,7 @@ class BatchRun:
     def _job(self, loop: MortalLoop) -> Job:
         deadline = None
         if self._setting.deadline_s is not None:
-            if not self._disk.has(f"{OUT}/run.json"):  # it died before that: the next start has to name a time to come
-                self._deadline = loop.time() + self._setting.deadline_s
-            deadline = datetime.fromtimestamp(EPOCH + self._deadline, UTC).isoformat()
+            deadline = datetime.fromtimestamp(EPOCH + self._setting.deadline_s, UTC).isoformat()
         plan = check(self._setting.run_file(self._world.caps, deadline))
         return Job(
             plan,
