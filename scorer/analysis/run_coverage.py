@@ -104,6 +104,12 @@ def _early(answer: Mapping[str, Any], rows: int, total: int) -> Iterable[str]:
         yield f"  {one['a']} minus {one['b']}: {one['low']:.4g} to {one['high']:.4g}"
     if len(intervals) > _SHOWN:
         yield f"  {len(intervals) - _SHOWN} more are in answer.json."
+    shared = answer.get("items_of_all_systems")  # answers of versions before 0.2.0 lack it
+    if shared is not None and shared < answer["items"]:
+        yield (
+            f"All systems were judged on the first {shared:,} of these {answer['items']:,} items alone: then the first "
+            "one went out. Means over other items are not comparable."
+        )
     yield (
         "These intervals hold after an early stop. The ordinary ones below do not: means of systems that went out are "
         "too low, that of the best is too high. `scorer run` without [stop] asks the other rows."

@@ -11,6 +11,9 @@ from support.outputs import Crash, Crashing
 
 from scorer import scan_scores
 from scorer.analysis.run_coverage import run_coverage
+from scorer.analysis.sequential.decision import Decision
+from scorer.analysis.sequential.rounds import Rounds
+from scorer.config.stop_question import parse_question
 from scorer.errors import BudgetSpent, OutputError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.estimate import estimate
@@ -57,6 +60,32 @@ def test_an_interval_beside_the_answer_holds_what_all_rows_say(tmp_path: Path) -
     means = board.judge.scores.mean(axis=0)
     for one in found.answer["intervals"]:
         assert one["low"] <= means[int(one["a"][1:])] - means[int(one["b"][1:])] <= one["high"]
+
+
+@pytest.mark.parametrize("population", ["future", "these"])
+def test_the_answer_is_the_rule_played_over_the_first_items_of_the_order(tmp_path: Path, population: str) -> None:
+    """Each item once, in the order of its hash, with the scores of each system that is still in question."""
+    board = Board(tmp_path, scores(60, 4, lead=2.8))
+    board.judge.refuses = {(item, 0) for item in range(0, 60, 9)}
+    found = board.run({"population": population}).answer
+    rounds = Rounds(
+        [f"\0i{item}" for item in range(60)], np.zeros(60, dtype=np.int64), [1.0], seed=0, future=population == "future"
+    )
+    sizes = None if population == "future" else np.full((4, 4), 60)
+    rule = Decision(parse_question("best"), 4, alpha=0.05, items=sizes)
+    whole = 0
+    for item in rounds.items:
+        if not rule.needed().any():
+            break
+        whole += bool(rule.needed().all())
+        unread = np.array([(item, system) in board.judge.refuses for system in range(4)])
+        read = board.judge.scores[item] / 10
+        rule.add(np.where(unread, 0.0, read), np.where(unread, 1.0, read))
+    assert found["state"] == "answered"
+    assert (found["items"], found["items_of_all_systems"]) == (rule.taken, whole)
+    assert found["systems"] == [f"s{place}" for place in rule.answer() or ()]
+    bounds = np.array([(bound.low, bound.high) for bound in rule.bounds()])
+    assert np.array([(one["low"], one["high"]) for one in found["intervals"]]) == pytest.approx(10 * bounds)
 
 
 LATENCIES = {
@@ -284,6 +313,11 @@ def test_analyses_of_a_folder_that_stopped_show_its_intervals_and_withhold_a_cho
     assert (coverage.rows, coverage.rows_total, coverage.systems_total) == (found.scored, board.rows, 3)
     assert coverage.text().startswith(f"The run ended at an answer, after {found.scored} of 300 rows: s1 is the best")
     assert "s1 minus s0: " in coverage.text()
+    shared = found.answer["items_of_all_systems"]
+    assert 0 < shared < found.answer["items"]
+    assert (
+        f"All systems were judged on the first {shared} of these {found.answer['items']} items alone" in coverage.text()
+    )
     assert coverage.json()["answer"]["intervals"] == found.answer["intervals"]
     assert "ended early" in (progress({"": found}, ["s0", "s1", "s2"]).withheld or "")
     whole = board.run(None)

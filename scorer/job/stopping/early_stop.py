@@ -75,6 +75,8 @@ class EarlyStop:
         self.rows_in_all = int(self.cells.rows.sum())
         self.rows = self.unread = 0
         """Rows that were decided on, and those of them without a score."""
+        self.balanced = 0
+        """The number of rounds that all systems have: those before the first one went out."""
         self._handed = 0
         self._missing = 0
         self._needed = self._systems()
@@ -135,6 +137,7 @@ class EarlyStop:
             if self._missing:
                 return
             items = self.rounds.of(self.taken)
+            self.balanced += bool(self._needed.all())
             self.rows += int(self.cells.rows[items][:, self._needed].sum())
             self.unread += int(self.cells.unread[items][:, self._needed].sum())
             self.decision.add(*self.cells.round(self.taken))

@@ -18,8 +18,9 @@ def statement(stop: EarlyStop, *, questions: int, together: float) -> dict[str, 
     """The answer so far; it holds at any time.
 
     `state` is `open`, `answered` or `undecided` (no item is left). `systems` answer the question, best first, or remain
-    in question. `items` were decided on, of `items_in_all`. `rows_beyond` have a result and were not decided on.
-    `questions` were asked of this folder, and all their answers hold together with a confidence of `together` at least.
+    in question. `items` were decided on, of `items_in_all`; `items_of_all_systems` before the first system went out,
+    the first ones of the order. `rows_beyond` have a result and were not decided on. `questions` were asked of this
+    folder, and all their answers hold together with a confidence of `together` at least.
     """
     decision, population = stop.decision, stop.population
     found = decision.answer()
@@ -44,6 +45,7 @@ def statement(stop: EarlyStop, *, questions: int, together: float) -> dict[str, 
         "method": stop.stop.method or "exact",
         "items": len(prefix),
         "items_in_all": len(population.keys),
+        "items_of_all_systems": int(stop.rounds.starts[stop.balanced]),
         "rows": stop.rows,
         "rows_beyond": int(stop.done.sum()) - stop.rows,
         "unread": stop.unread,
