@@ -90,6 +90,7 @@ class Canaries(PeriodicService):
         self._gathered: list[tuple[int, CanaryAnswer]] = []
         self._files_written = 0
         self._writing = asyncio.Lock()
+        self._unsaved = False
         self._came = asyncio.Event()
         self.problem: str | None = None
         """Why the run ends: the judge has drifted."""
@@ -101,12 +102,13 @@ class Canaries(PeriodicService):
             self._begin(given, "start")
         elif given != stretches[-1].given and self._state.standing is None:
             self._begin(given, "another band")
+        self._extend()  # by what was in flight when the start before ended
+        self._drift: DriftWatch | None = None
+        self._teaching: list[float] = []
+        self._replay(stored.select(["canary", "loss", "score", "known", "asked_at", "finished_at"]).to_pylist())
+        save_state(opened.files, opened.layout, self._state)
         self.doubted = self._state.standing is not None
         """The judge had drifted: a round of canaries is asked before any row."""
-        self._extend()  # by what was in flight when the start before ended
-        self._drift, self._teaching = self._replayed(
-            stored.select(["canary", "loss", "score", "known", "asked_at", "finished_at"]).to_pylist()
-        )
 
     # --- canaries out -------------------------------------------------------------------------------------------------
 
@@ -176,11 +178,14 @@ class Canaries(PeriodicService):
             self._alarm(number, found)
 
     def _alarm(self, number: int, found: FoundDrift) -> None:
+        self._drifted(self._note(number, found), found.canaries)
+
+    def _note(self, number: int, found: FoundDrift) -> Alarm:
         until = max(finished for _, finished in self._times.values())
         since = min(asked for canary, (asked, _) in self._times.items() if canary >= found.first)
         alarm = Alarm(number, found.mean, found.bound, since, until, found.kind)
         self._state = self._state.with_alarms((*self._state.alarms, alarm))
-        self._drifted(alarm, found.canaries)
+        return alarm
 
     def _learn(self, number: int) -> None:
         band = min(0.95, upper_bound(np.array(self._teaching), LEARNED_LEVEL))
@@ -233,22 +238,22 @@ class Canaries(PeriodicService):
 
     # --- the state ----------------------------------------------------------------------------------------------------
 
-    def _replayed(self, stored: list[dict[str, Any]]) -> tuple[DriftWatch | None, list[float]]:
-        """The tests as they stood at the end of the start before, from the answers of the latest stretch."""
+    def _replay(self, stored: list[dict[str, Any]]) -> None:
+        """Brings the tests to where they stood, by the answers of the latest stretch; a kill may have cost an alarm."""
         latest = self._state.stretches[-1]
-        drift = None if latest.band is None else DriftWatch(latest.band, latest.n, self._canary.shift)
-        teaching: list[float] = []
+        self._drift = None if latest.band is None else DriftWatch(latest.band, latest.n, self._canary.shift)
         for one in stored:
             number, loss, score, known = one["canary"], one["loss"], one["score"], one["known"]
             if number < latest.since or loss is None:
                 continue
             asked_at, finished_at = one["asked_at"], one["finished_at"]
             self._times[number] = int(asked_at.timestamp() * 1e6), int(finished_at.timestamp() * 1e6)
-            if drift is None:
-                teaching.append(loss)
+            if self._drift is None:
+                self._teaching.append(loss)
             elif number >= latest.watched:
-                drift.add(number, loss, None if score is None else (score - known) / self.pool.width)
-        return drift, teaching
+                error = None if score is None else (score - known) / self.pool.width
+                if (found := self._drift.add(number, loss, error)) is not None and self._state.standing is None:
+                    self._note(number, found)
 
     def _begin(self, band: float | None, why: str) -> None:
         """Begins a stretch with the next canary; a band of None is learned."""
@@ -261,17 +266,22 @@ class Canaries(PeriodicService):
         self._state = self._state.with_alarms(alarms)
 
     def _save(self) -> None:
-        save_state(self._opened.files, self._opened.layout, self._state)
+        """Has the state written, after the answers that it was concluded from: a kill must not cost these alone."""
+        self._unsaved = True
+        self.wake()
 
     async def work(self) -> None:
-        """Writes the answers that came, and returns once they are durable."""
+        """Writes the answers that came, then what was concluded, and returns once both are durable."""
         async with self._writing:
+            state, self._unsaved = self._state if self._unsaved else None, False
             if gathered := self._gathered[:]:
                 self._files_written += 1
                 opened, number = self._opened, self._files_written
                 stamp = int(opened.wall_s()) * 1000 + number
                 await opened.offload(save_answers, opened.files, opened.layout, gathered, stamp)
                 del self._gathered[: len(gathered)]
+            if state is not None:
+                await self._opened.offload(save_state, self._opened.files, self._opened.layout, state)
 
     async def close(self) -> None:
         """Writes what is left, and makes one file of many."""

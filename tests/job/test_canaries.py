@@ -19,13 +19,22 @@ from scorer.build.plan import check
 from scorer.canaries.known_rows import SHARD, RowsAlone
 from scorer.config.spec import Canary
 from scorer.errors import Drifted, Interrupted, OutputError, Refused, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.files import Files, LocalFiles
 from scorer.job.canary_estimate import canary_estimate
 from scorer.job.estimate import estimate
 from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import retry_of
-from scorer.output.canary_files import CanaryAnswer, load_answers, load_state, merge_answers, save_answers
+from scorer.output.canary_files import (
+    CanaryAnswer,
+    CanaryState,
+    load_answers,
+    load_state,
+    merge_answers,
+    save_answers,
+    save_state,
+)
+from scorer.output.layout import Layout
 from scorer.output.partial_rows import PartialRows
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
@@ -228,3 +237,25 @@ def test_what_a_cut_off_canary_was_answered_is_never_taken_for_another_one(tmp_p
     assert parts.known_of(Row("in.parquet", 0, {})) is not None
     assert parts.known_of(Row(f"{SHARD}known.parquet", 0, {})) is None
     assert kept.known_of(Row(f"{SHARD}known.parquet", 0, {})) is None
+
+
+def test_an_alarm_is_written_after_the_answers_that_raised_it_and_found_again_where_a_kill_cost_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def saved(files: Files, where: Layout, state: CanaryState) -> None:
+        stored = load_answers(files, where).column("canary").to_pylist()
+        assert {alarm.canary for alarm in state.alarms} <= set(stored)
+        save_state(files, where, state)
+
+    monkeypatch.setattr("scorer.canaries.watching.save_state", saved)
+    judge = Judge(lambda _: 0.1 if len(judge.rows) < 150 else 0.8)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge)
+    before = load_state(LocalFiles(), layout(tmp_path))
+    save_state(LocalFiles(), layout(tmp_path), CanaryState(before.stretches))
+    asked = len(judge.rows)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge)
+    found = load_state(LocalFiles(), layout(tmp_path)).standing
+    assert (found.canary, found.since) == (before.alarms[0].canary, before.alarms[0].since)
+    assert len(judge.rows) - asked == 100, "a round of canaries, and no row"
