@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -16,6 +17,8 @@ from support.recorded import recorded_run
 from scorer.cli.app import _exit_code
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
+from scorer.output.canary_files import Alarm, CanaryState, save_state
+from scorer.output.layout import Layout
 from scorer.output.scan import scan_scores
 from scorer.report.html import document
 from scorer.report.html.commands import estimate
@@ -24,6 +27,8 @@ from scorer.report.page.build import page
 from scorer.report.page.data import Page
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.population import Population, open_population
+from scorer.report.picks import condition
+from scorer.report.run_table import open_runs
 
 
 def rows(count: int, systems: int = 3, **more: Any) -> pl.DataFrame:
@@ -54,6 +59,45 @@ def test_page_without_rows_says_so_and_has_no_panel_of_numbers(tmp_path: Path) -
     assert made.answer.systems == "The run has no rows."
     assert (made.systems, made.where, made.judge, made.rows, made.training) == (None,) * 5
     assert made.empty["systems"]
+
+
+def test_page_of_a_drifted_judge_counts_and_names_its_suspect_rows(tmp_path: Path) -> None:
+    """The condition names the rows that it counts, to the microsecond; rows that no panel counts are none of them."""
+    at = [1_700_000_000_000_000 + n * 1_000_000 for n in range(90)]
+    finished = pl.Series(at).cast(pl.Datetime("us", "UTC"))
+    given = rows(90).with_columns(system=pl.when(pl.int_range(90) != 45).then("system"))
+    out = finished_run(tmp_path, given, {"score": scores(90), "finished_at": finished})
+    alarm = Alarm(9, 0.5, 0.1, at[40], at[59])
+    save_state(LocalFiles(), Layout(out), CanaryState(alarms=(alarm,)))
+    made = page(out, ReportOptions())
+    (one,) = made.run.suspects
+    assert one.rows.count == 19
+    assert {int(row.removeprefix("0:")) for row in one.rows.ids} <= {*range(40, 60)} - {45}
+    assert one.rows.ids
+    table = open_runs(out)
+    named = table.joined.filter(condition(one.rows.where or "", table)).select("row").collect()["row"]
+    assert sorted(named) == [n for n in range(40, 60) if n != 45]
+    assert made.strip.notices[0].text.startswith("The judge had drifted: 19 rows finished from 2023-11-14 22:14:00 to")
+    assert f"scorer retry {shlex.quote(out)} --suspect" in document(made)
+    save_state(LocalFiles(), Layout(out), CanaryState(alarms=(msgspec.structs.replace(alarm, retried=True),)))
+    assert page(out, ReportOptions()).run.suspects == []
+
+
+def test_labels_of_a_judge_without_a_scale_may_have_any_value(tmp_path: Path) -> None:
+    """People's grades of 1 to 5 lie outside of log-probabilities, and no line says where the two are equal."""
+    given = rows(90, human=[n % 5 + 1.0 for n in range(90)])
+    spec = {**RATING, "judge": {"kind": "likelihood", "prompt": "{item}", "response": "response"}}
+    values = [-one for one in scores(90)]
+    made = page(finished_run(tmp_path, given, {"score": values}, spec=spec), ReportOptions())
+    assert made.systems
+    assert made.systems.observed
+    written = document(made)
+    assert '"scale":null' in written
+    assert "On the broken line" not in written
+    (tmp_path / "scaled").mkdir()
+    scaled = of(tmp_path / "scaled", given, {"score": scores(90)})
+    assert '"scale":[1' in document(scaled)
+    assert "On the broken line" in document(scaled)
 
 
 def test_page_of_an_unfinished_run_withholds_ranks(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def script_data(page: Page, kept: Mapping[RowId, Card], marks: Marks) -> dict[st
         "page": f"{page.title} {page.written_at}",
         "systems": [one.name for one in systems.systems] if systems else [],
         "shards": list(page.shards),
-        "scale": list(systems.scale) if systems else None,
+        "scale": list(systems.scale) if systems and not systems.observed else None,
         "judges": list(systems.systems[0].others) if systems and systems.systems else [],
         "places": decimals(*systems.scale) if systems else 2,
         "estimate": estimate(page),

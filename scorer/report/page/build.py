@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -20,6 +20,7 @@ from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.population import Population, open_population
 from scorer.report.page.sentences import counted
+from scorer.report.page.suspects import suspects
 from scorer.report.run_table import Runs, RunTable, open_runs
 
 
@@ -60,19 +61,23 @@ def _page(of: Population, states: Mapping[str, Status]) -> Page:
         rows.panel(of, chosen, cards, [*_left(chosen, cards), *unread]),
         training.panel(of, rows_of),
     )
+    suspect = list(suspects(of, cards))
     return Page(
         title=_title(of.table),
         written_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         population=_population(of),
         left_out=of.left_out,
-        strip=strip.strip(of, states, far),
+        strip=strip.strip(of, states, far, suspect),
         answer=answer.answer(of, board, known, far),
         systems=panels.systems,
         where=panels.where,
         judge=panels.judge,
         rows=panels.rows,
         training=panels.training,
-        run=run.facts(of, rows_of, states, run.examples(of) if of.options.rows else {}, _history(of.table)),
+        run=replace(
+            run.facts(of, rows_of, states, run.examples(of) if of.options.rows else {}, _history(of.table)),
+            suspects=suspect,
+        ),
         how=how.how(of),
         empty=dict(_empty(of, panels)),
         shards=of.table.shards,

@@ -121,7 +121,8 @@ class Histogram:
 class Systems:
     """Panel 2. `withheld` says why there are no ranks; `interval` names the kind of intervals and their source.
 
-    `hidden` counts the systems beyond the limit of the page. Without a system column `systems` is empty and the
+    `scale` is the judge's, or with `observed` from the lowest to the highest score. `hidden` counts the systems beyond
+    the limit of the page. Without a system column `systems` is empty and the
     histograms stand alone.
     """
 
@@ -134,6 +135,7 @@ class Systems:
     interval: str
     notes: Sequence[str] = ()
     hidden: int = 0
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,17 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """Rows of a run in `folder` that were finished from `since` to `until` (UTC), while its judge had drifted."""
+
+    run: str
+    folder: str
+    since: str
+    until: str
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """Panel 7: errors, unread rows by system, tokens and money, and what limited the run over time."""
 
@@ -321,6 +334,7 @@ class RunFacts:
     unread: Sequence[tuple[str, Interval]]
     totals: Mapping[str, str]
     series: Sequence[Series]
+    suspects: Sequence[Suspect] = ()
 
 
 @dataclass(frozen=True, slots=True)

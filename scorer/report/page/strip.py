@@ -10,8 +10,9 @@ import polars as pl
 
 from scorer.output.status import Status
 from scorer.report.collecting import collect_all
-from scorer.report.page.data import Notice, Strip
+from scorer.report.page.data import Notice, Strip, Suspect
 from scorer.report.page.population import Population
+from scorer.report.page.sentences import counted
 
 UNREAD_SHARE = 0.05
 """From this share of rows without a score on the strip warns of it."""
@@ -56,7 +57,7 @@ def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
     return Progress(done, rows, ", ".join(states_seen), withheld)
 
 
-def strip(of: Population, states: Mapping[str, Status], far: Progress) -> Strip:
+def strip(of: Population, states: Mapping[str, Status], far: Progress, suspects: Sequence[Suspect]) -> Strip:
     """The panel."""
     last = _last(of) if far.done >= far.rows else None
     return Strip(
@@ -68,7 +69,7 @@ def strip(of: Population, states: Mapping[str, Status], far: Progress) -> Strip:
         state=far.state,
         cost_usd=_cost(of, states),
         maybe_billed_usd=sum(state.maybe_billed_usd for state in states.values()) or None,
-        notices=list(_notices(of, states, far)),
+        notices=[*map(_drifted, suspects), *_notices(of, states, far)],
     )
 
 
@@ -99,6 +100,14 @@ def _judges(of: Population) -> Iterator[str]:
         kind = str(of.table.judges[name].options.get("kind", "rating"))
         models = ", ".join(names) or str(model or "")
         yield f"{name}: {models}, {kind}" if name else ", ".join(part for part in (models, kind) if part)
+
+
+def _drifted(one: Suspect) -> Notice:
+    run = f"{one.run}: " if one.run else ""
+    rows = counted(one.rows.count, "row")
+    return Notice(
+        f"{run}The judge had drifted: {rows} finished from {one.since} to {one.until} UTC are suspect.", "run"
+    )
 
 
 def _notices(of: Population, states: Mapping[str, Status], far: Progress) -> Iterator[Notice]:

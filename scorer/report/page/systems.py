@@ -97,6 +97,7 @@ def panel(
         withheld=withheld,
         interval=_interval(of, board),
         notes=[] if board is None else [note for note in board.notes if note != RAW_BESIDE],
+        observed=of.scale is None,
         hidden=0 if board is None else board.systems.height - len(shown),
     )
 

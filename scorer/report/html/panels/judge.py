@@ -91,6 +91,7 @@ def _calibration(values: Judge, marks: Marks) -> Html:
     plot = Plot(beside(axis(scores), up), up)
     low, high = max(plot.x.low, plot.y.low), min(plot.x.high, plot.y.high)
     even = plot.line([(low, low), (high, high)], "z") if high > low else Html()
+    note = "On the broken line the judge's score is the mean value of people." if high > low else ""
     frame = plot.frame("Score of the judge", "Mean value of people")
     points = [plot.point(one.score, one.human) for one in bins]
     linked = [
@@ -119,9 +120,7 @@ def _calibration(values: Judge, marks: Marks) -> Html:
         ),
         svg_link("calibration", file(join([frame, even, *points]), plot.height, "Calibration")),
     ]
-    return figure(
-        "Calibration", shown, twin, saves, "On the broken line the judge's score is the mean value of people."
-    )
+    return figure("Calibration", shown, twin, saves, note)
 
 
 def _length(values: Scatter) -> Html:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from scorer.report.html.commands import typed
 from scorer.report.html.downloads import csv_link, svg_link
-from scorer.report.html.elements import Html, join, name, tag
+from scorer.report.html.elements import Html, join, name, tag, text
 from scorer.report.html.figures import count, number, percent
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.frame import panel
 from scorer.report.html.scale import axis, beside
 from scorer.report.html.svg import Plot, drawing, file
 from scorer.report.html.tables import cell, figure, head, plain_table, table
-from scorer.report.page.data import RunFacts, Series
+from scorer.report.page.data import RunFacts, Series, Suspect
+from scorer.report.page.sentences import counted
 
 
 def run(values: RunFacts, marks: Marks) -> Html:
     """The panel."""
     return panel(
         "run",
+        *(_suspect(one, marks) for one in values.suspects),
         _errors(values, marks) if values.errors else tag("p", "No errors."),
         _unread(values) if values.unread else None,
         tag(
@@ -27,6 +30,18 @@ def run(values: RunFacts, marks: Marks) -> Html:
         if values.totals
         else None,
         tag("div", *map(_series, values.series), class_="series") if values.series else None,
+    )
+
+
+def _suspect(one: Suspect, marks: Marks) -> Html:
+    """The rows of a drifted judge, and the command that scores them again, where it can be typed as it stands."""
+    again = typed(["scorer", "retry", one.folder, "--suspect"])
+    return tag(
+        "p",
+        f"{one.run}: " if one.run else None,
+        marks.link(counted(one.rows.count, "row"), "Suspect rows", one.rows),
+        f" finished from {one.since} to {one.until} UTC are suspect: known rows showed that the judge had drifted. ",
+        join([tag("code", again), text(" scores them again.")]) if again is not None else None,
     )
 
 
