@@ -22,24 +22,23 @@ MERGE_BYTES, LEAST_BYTES = 16 * 1024 * 1024, 128 * 1024
 class Cursor:
     """Reads a file that is sorted by row forward, in portions of `size` bytes. It holds one portion.
 
-    Raises one of DAMAGE, with the path in `Cursor.path`.
+    The file is closed once its last portion is loaded: its reader takes more memory than 1,000 rows. Raises one of
+    DAMAGE, with the path in `Cursor.path`.
     """
 
     def __init__(self, files: Files, path: str, columns: Sequence[str] | None = None, *, size: int) -> None:
         self.path = path
         with ExitStack() as stack:
             self._file = stack.enter_context(files.open(path))
-            self._parquet = pq.ParquetFile(
-                self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True
-            )
+            parquet = pq.ParquetFile(self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True)
             stack.pop_all()
         if columns is not None:
-            stored = self._parquet.schema_arrow
+            stored = parquet.schema_arrow
             named = zip(stored.names, modern(stored).names, strict=True)
             columns = [name for name, today in named if today in columns]
-        self._batches = seg.batches(self._parquet, size=size, columns=columns)
+        self._batches = seg.batches(parquet, size=size, columns=columns)
         self._rest: pa.Table | None = None
-        self._unread: int = self._parquet.metadata.num_rows
+        self._unread: int = parquet.metadata.num_rows
 
     def loaded(self) -> int | None:
         """The row number after the last loaded row; None where the file has no rows beyond the loaded ones.
@@ -53,6 +52,7 @@ class Cursor:
             self._rest = pa.Table.from_batches([batch])
             self._unread -= batch.num_rows
         if not self._unread:
+            self.close()
             return None
         last: int = self._rest.column("row")[-1].as_py()
         return last + 1
@@ -74,7 +74,7 @@ class Cursor:
         return 0 if self._rest is None else int(np.searchsorted(self._rest.column("row").to_numpy(), limit))
 
     def close(self) -> None:
-        self._parquet.close()
+        self._batches = iter(())
         self._file.close()
 
 
@@ -109,13 +109,7 @@ def merge(
             while stop > start + 1 and sum(cursor.bytes_below(stop) for cursor, _ in cursors) > seg.WINDOW_BYTES:
                 stop = start + (stop - start) // 2
             width = stop - start
-            parts: list[pa.Table] = []
-            for cursor, _ in cursors:
-                with seg.broken(cursor.path):
-                    if (part := cursor.below(stop)) is not None:
-                        parts.append(fitted(part, schema))
-            table = _in_order(pa.concat_tables(parts) if parts else schema.empty_table())
-            yield start, stop, table
+            yield start, stop, _window(cursors, stop, schema)  # held by no name while the next one is made
             for cursor, last in cursors:
                 if last < stop:
                     cursor.close()
@@ -124,6 +118,16 @@ def merge(
     finally:
         for cursor, _ in cursors:
             cursor.close()
+
+
+def _window(cursors: Sequence[tuple[Cursor, int]], stop: int, schema: pa.Schema) -> pa.Table:
+    """The loaded rows before row number `stop`, in order."""
+    parts: list[pa.Table] = []
+    for cursor, _ in cursors:
+        with seg.broken(cursor.path):
+            if (part := cursor.below(stop)) is not None:
+                parts.append(fitted(part, schema))
+    return _in_order(pa.concat_tables(parts) if parts else schema.empty_table())
 
 
 def _in_order(table: pa.Table) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -71,9 +72,10 @@ def merge_segments(run: RunFiles, chosen: Sequence[Segment], shard: Shard, schem
     give_memory_back()
     try:
         with files.create(layout.segment(merged)) as file:
-            seg.write(file, (table for _, _, table in merge(files, inputs, schema)), schema, about)
+            seg.write(file, map(itemgetter(2), merge(files, inputs, schema)), schema, about)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
+    give_memory_back()
     return merged
 
 

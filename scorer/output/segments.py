@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -162,14 +161,16 @@ def write(
     """
     counts, summed = Counts(), Summed(file)
     sink = pa.output_stream(summed, compression=None, buffer_size=SINK_BYTES)
-    first = next(batches, None)
-    with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_encoding(first, schema)) as writer:
-        for table in chain([] if first is None else [first], batches):
+    table = next(batches, None)
+    with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_encoding(table, schema)) as writer:
+        while table is not None:
             if table.num_rows:
                 writer.write_table(table, row_group_size=group_rows or WINDOW)
                 counts.add(Counts.of(table))
                 sink.flush()
                 summed.part(counts.rows)
+            table = None  # not held while the next one is made
+            table = next(batches, None)
         sink.flush()
         stated = {**about, **values(counts), "bounded": True}
         metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in stated.items()}

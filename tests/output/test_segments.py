@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import weakref
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -213,6 +216,46 @@ def test_merge_closes_its_files_when_abandoned(tmp_path: Path) -> None:
     windows = merge(LocalFiles(), inputs, SCHEMA)
     assert next(windows)[:2] == (0, 5)
     windows.close()  # type: ignore[attr-defined]
+
+
+def test_merge_closes_a_file_once_all_its_rows_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seg, "WINDOW", 10)
+    opened: list[BinaryIO] = []
+
+    class Watched(LocalFiles):
+        def open(self, path: str) -> BinaryIO:
+            opened.append(super().open(path))
+            return opened[-1]
+
+    inputs = [segment(tmp_path, [result(SHARD, n) for n in range(first, 40, 4)]) for first in range(4)]
+    windows = merge(Watched(), inputs, SCHEMA)
+    start, stop, _ = next(windows)
+    assert (start, stop) == (0, 10)
+    assert [file.closed for file in opened] == [True] * 4
+    assert [(start, stop) for start, stop, _ in windows] == [(10, 20), (20, 30), (30, 40)]
+
+
+def test_a_merge_into_a_file_holds_one_window_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seg, "WINDOW", 10)
+    inputs = [segment(tmp_path, [result(SHARD, n) for n in range(first, 40, 4)]) for first in range(4)]
+    windows = merge(LocalFiles(), inputs, SCHEMA)
+    made: list[weakref.ref[pa.Table]] = []
+    held: list[int] = []
+
+    class OneByOne:
+        """Holds no table itself, as a generator's frame would."""
+
+        def __iter__(self) -> OneByOne:
+            return self
+
+        def __next__(self) -> pa.Table:
+            held.append(sum(one() is not None for one in made))
+            table = next(windows)[2]
+            made.append(weakref.ref(table))
+            return table
+
+    counts = seg.write(io.BytesIO(), OneByOne(), SCHEMA, {})
+    assert (counts.rows, held) == (40, [0] * 5)
 
 
 def test_counts_hold_token_sums_beyond_32_bits() -> None:
