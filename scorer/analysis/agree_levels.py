@@ -89,7 +89,7 @@ def _within_items(rows: PairedRows, drawn: Resamples | None, seed: int) -> Level
             f"In all {len(usable)} items a side is constant or there is one row; no correlation is defined within any."
         )
     means = {name: float("nan") if (m := mean_defined(v)) is None else m for name, v in values.items()}
-    return _level(means, draws, drawn, counts, note)
+    return _level(means, draws, drawn, counts, note, {name: int(np.isfinite(v).sum()) for name, v in values.items()})
 
 
 def _over_systems(rows: PairedRows, drawn: Resamples | None) -> Level:
@@ -125,10 +125,14 @@ def _level(
     drawn: Resamples | None,
     counts: Mapping[str, float],
     note: str,
+    items: Mapping[str, int] | None = None,
 ) -> Level:
+    """`items` is by statistic how many items define it, where that is not all of them."""
     statistics = {name: defined(value) for name, value in values.items()}
     intervals = {
-        name: drawn.interval(of_name) if drawn and statistics[name] is not None else None
+        name: drawn.interval(of_name, items=None if items is None else items[name])
+        if drawn and statistics[name] is not None
+        else None
         for name, of_name in draws.items()
     }
     return Level(statistics, intervals, counts, note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -24,13 +25,21 @@ class PeoplesScale:
     """The rows of a board with human values `people`, NaN without a label; `judged` are those of the population.
 
     `same_scale`: people's values are on the judge's scale, so that a margin in its points is one in theirs. `design`
-    says which labels are a random sample, and how many rows each stands for.
+    says which labels are a random sample, and how many rows each stands for. `weights` are those of the tasks: a mean
+    on people's scale is the weighted mean of the tasks' means, as the judge's is.
     """
 
     def __init__(
-        self, rows: Board, people: Floats, judged: NDArray[np.bool_], design: LabelDesign, bootstrap: Bootstrap
+        self,
+        rows: Board,
+        people: Floats,
+        judged: NDArray[np.bool_],
+        design: LabelDesign,
+        weights: Floats,
+        bootstrap: Bootstrap,
     ) -> None:
         self._rows, self._judged, self._design, self._bootstrap = rows, judged, design, bootstrap
+        self._of_row = _row_weights(rows, judged, weights)
         self.people = np.where(design.usable & judged, people, np.nan)
         self.labels = int(np.isfinite(self.people).sum())
         self.same_scale = on_scale(rows, self.people)
@@ -48,14 +57,14 @@ class PeoplesScale:
 
     def leads(self) -> list[LabelledRows]:
         """By system, score less human value of the rows that have both."""
-        return self._parts(self._rows.values, self._rows.values - self.people)
+        return [_weighed(part, of, 0.0) for part, of in self._weighted(self._rows.values - self.people)]
 
     def columns(self, bar: float | None) -> dict[str, pl.Series]:
         """Columns of a table of systems: labels, people, people_low, people_high; with a bar acceptable_people, too."""
         k = len(self._rows.systems)
         found = {name: np.full(k, np.nan) for name in ("people", "people_low", "people_high")}
         labels = np.zeros(k, dtype=np.int64)
-        for s, part in enumerate(self._parts(self._rows.values, self.people)):
+        for s, part in enumerate(self._by_weight()):
             labels[s] = np.isfinite(part.y).sum()
             fit = fit_mean(part)
             if fit is not None:
@@ -65,9 +74,9 @@ class PeoplesScale:
         return columns if bar is None else {**columns, **self._acceptable(bar)}
 
     def _acceptable(self, bar: float) -> dict[str, pl.Series]:
-        """The share of rows that people would find acceptable, by system."""
+        """The share of rows that people would find acceptable, by system; each row counts alike."""
         found = {f"acceptable_people{end}": np.full(len(self._rows.systems), np.nan) for end in ("", "_low", "_high")}
-        for s, part in enumerate(self._parts(self._rows.values, self.people)):
+        for s, part in enumerate(self._parts(self.people)):
             share = share_reaching(part, bar, same_scale=self.same_scale)
             if share is not None:
                 for name, value in zip(found, share, strict=True):
@@ -76,7 +85,7 @@ class PeoplesScale:
 
     def of(self, chosen: str | None, margin: float) -> ByPeople:
         """Whether people would find the choice less than the margin behind every other system."""
-        parts = dict(zip(self._rows.systems, self._parts(self._rows.values, self.people), strict=True))
+        parts = dict(zip(self._rows.systems, self._by_weight(), strict=True))
         found, _ = differences_of(parts, paired=self._rows.item_column is not None, bootstrap=self._bootstrap)
         ahead: list[tuple[float, Interval | None, str]] = []
         for one in found:
@@ -97,10 +106,42 @@ class PeoplesScale:
                 value, interval, rival = max(worse)
         return ByPeople(self.labels, agrees, rival, value, interval, self.same_scale)
 
-    def _parts(self, f: Floats, y: Floats) -> list[LabelledRows]:
+    def _parts(self, y: Floats) -> list[LabelledRows]:
+        return [part for part, _ in self._weighted(y)]
+
+    def _by_weight(self) -> list[LabelledRows]:
+        """Rows whose plain mean is the weighted mean of tasks: each is moved away from the judge's mean by its weight.
+
+        That is c + w (y - c) with c the judge's weighted mean and w of mean 1, so its mean is that of w y, whatever c.
+        """
+        found = []
+        for part, of in self._weighted(self.people):
+            read = np.isfinite(part.f)
+            center = float(np.average(part.f[read], weights=of[read])) if of[read].sum() > 0 else 0.0
+            found.append(_weighed(part, of, center))
+        return found
+
+    def _weighted(self, y: Floats) -> list[tuple[LabelledRows, Floats]]:
+        """By system its rows with these values, and their weights."""
         items = int(self._rows.item.max(initial=-1)) + 1
-        whole = LabelledRows(f, y, self._rows.item, items, self._design.weight, self._design.stratum)
-        return [whole.where(self._judged & (self._rows.system == s)) for s in range(len(self._rows.systems))]
+        whole = LabelledRows(self._rows.values, y, self._rows.item, items, self._design.weight, self._design.stratum)
+        masks = [self._judged & (self._rows.system == s) for s in range(len(self._rows.systems))]
+        return [(whole.where(mask), self._of_row[mask]) for mask in masks]
+
+
+def _row_weights(rows: Board, judged: NDArray[np.bool_], weights: Floats) -> Floats:
+    """By row its task's weight over the task's share of the system's judged rows; NaN where the system lacks a task."""
+    count = np.zeros((len(rows.systems), len(rows.tasks)))
+    np.add.at(count, (rows.system[judged], rows.task[judged]), 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_task = np.where(weights > 0, weights * count.sum(axis=1, keepdims=True) / count, 0.0)
+    by_task[~np.isfinite(by_task).all(axis=1)] = np.nan
+    found: Floats = by_task[rows.system, rows.task]
+    return found
+
+
+def _weighed(rows: LabelledRows, of: Floats, center: float) -> LabelledRows:
+    return replace(rows, f=center + of * (rows.f - center), y=center + of * (rows.y - center))
 
 
 def on_scale(rows: Board, people: Floats) -> bool:

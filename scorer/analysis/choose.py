@@ -20,7 +20,7 @@ from scorer.analysis.choice_rule import Cost, by_margin, chosen, preferred
 from scorer.analysis.choose_result import ByMargin, ByWeight, Choice
 from scorer.analysis.choose_table import cost_columns, systems_table
 from scorer.analysis.columns import TEXTS, collected, listed, missing_columns, not_judged
-from scorer.analysis.correlation import Floats
+from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.label_design import label_design
 from scorer.analysis.ranks import places_and_leads
 from scorer.analysis.repeated_answers import MOST_UNASKED, repeated_answers, text_column
@@ -117,11 +117,11 @@ def choose(
         given = np.isfinite(by_person).sum(axis=0)
         people = np.where(given > 0, np.nansum(by_person, axis=0) / np.maximum(given, 1), np.nan)
         design = label_design(frame, np.isfinite(people), judged)
-        theirs = PeoplesScale(rows, people, judged, design, bootstrap)
+        theirs = PeoplesScale(rows, people, judged, design, of_tasks, bootstrap)
         about_labels = [
             *design.notes(int(judged.sum())),
             *theirs.off_scale_note(),
-            *_unlike_weights(rows, of_tasks),
+            *(_unlike_weights(rows, of_tasks) if wanted.acceptable is not None else ()),
         ]
     tipping, label_next = tipping_points(rows, overall.means, behind, Answer(choice, order, wanted.margin), theirs)
 
@@ -143,7 +143,7 @@ def choose(
         by_margin=[ByMargin(names[step.system], step.above, step.to) for step in by_margin(at_most, order)],
         weights=dict(zip(rows.tasks, of_tasks.tolist(), strict=True)) if task else {},
         by_weight=_by_weight(rows, fillings, costs, of_tasks, wanted.margin) if task else (),
-        needed={} if choice is not None else {names[s]: needed[s] for s in order.tolist() if s in needed},
+        needed={names[s]: needed[s] for s in _before(order, choice) if s in needed},
         loses=None if choice is None or not task else _loses(rows, boards, choice),
         tipping=tipping,
         label_next=label_next,
@@ -156,6 +156,12 @@ def choose(
             *([] if looked else ["Whether a system gives one answer to many items was not looked at: --text COL."]),
         ],
     )
+
+
+def _before(order: Codes, choice: int | None) -> list[int]:
+    """The systems that are preferred to the choice; all of them where there is none."""
+    every: list[int] = order.tolist()
+    return every if choice is None else every[: every.index(choice)]
 
 
 def _with_booleans(frame: pl.LazyFrame, costs: Sequence[str]) -> tuple[pl.LazyFrame, set[str]]:
@@ -229,10 +235,10 @@ def _loses(rows: Board, boards: Sequence[SystemMeans], choice: int) -> pl.DataFr
 
 
 def _unlike_weights(rows: Board, weights: Floats) -> Iterator[str]:
-    """A sentence where labelled rows, which count alike, stand for other shares of tasks than the weights."""
+    """A sentence where rows, which count alike, stand for other shares of tasks than the weights."""
     shares = np.bincount(rows.task, minlength=len(rows.tasks)) / max(len(rows.task), 1)
     if np.abs(shares - weights).max() > UNLIKE:
-        yield "What labels say is over all rows, each counting alike, and not by the weights of tasks."
+        yield "The share acceptable to people is over all rows, each counting alike, and not by the weights of tasks."
 
 
 def _notes(

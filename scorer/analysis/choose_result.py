@@ -103,8 +103,8 @@ class Choice:
     system that costs no more and is surely better), acceptable and people's figures where asked for, rows, unread.
 
     `withheld` is why nothing is chosen from rows that are no sample. `needed` is by system how many items would show it
-    within the margin, if things are as they seem. `loses` has the tasks in which another system is ahead of the choice:
-    task, system, ahead, low, high, sure.
+    within the margin, if things are as they seem: of those preferred to the choice, or of all where there is none.
+    `loses` has the tasks in which another system is ahead of the choice: task, system, ahead, low, high, sure.
     """
 
     score: str

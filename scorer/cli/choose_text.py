@@ -69,6 +69,12 @@ def _answer(found: Choice) -> Iterator[str]:
                 f"About {items:,} items would show it of {_name(system)}, in four of five cases, if things are as they "
                 "seem."
             )
+    if found.chosen is not None:
+        for system, items in list(found.needed.items())[:2]:
+            yield (
+                f"About {items:,} items would show that {_name(system)}, preferred to it by {by or 'mean'}, is within "
+                "the margin too, in four of five cases, if things are as they seem."
+            )
     steps = [
         f"{_name(one.system)} above {one.above:.3f}" + (f" up to {one.to:.3f}" if one.to is not None else "")
         for one in found.by_margin
@@ -88,8 +94,8 @@ def _people(found: Choice) -> str:
         return f"{people.labels:,} labels: see the column by people."
     if found.chosen is None or people.rival is None or people.ahead is None:
         return f"People do not say: the {people.labels:,} labels are too few, or of too few systems."
-    ends = "" if people.interval is None else f" [{people.interval[0]:+.3f}, {people.interval[1]:+.3f}]"
-    gap = f"{_name(people.rival)} is ahead of it by {people.ahead:+.3f}{ends} on people's scale"
+    ends = "" if people.interval is None else f" [{-people.interval[1]:+.3f}, {-people.interval[0]:+.3f}]"
+    gap = f"it leads {_name(people.rival)} by {-people.ahead:+.3f}{ends} on people's scale"
     if not people.same_scale:
         return f"By {people.labels:,} labels {gap}, which is not the judge's: the margin does not apply there."
     said = {True: "People say the same", False: "People say otherwise", None: "People's labels do not decide it"}

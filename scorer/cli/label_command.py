@@ -93,6 +93,12 @@ def label(
     return answer(json, value, lambda: _text(found, output, then), table.coverage(system, task))
 
 
+def _scores(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "no verdict"
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
 def _text(found: LabelPlan, output: str | None, then: str) -> str:
     from scorer.cli.text_table import aligned, noted, paragraphs, wrapped
     from scorer.report.label_file import HUMAN
@@ -101,7 +107,7 @@ def _text(found: LabelPlan, output: str | None, then: str) -> str:
         {
             **({"systems": _names(one.systems)} if any(s.systems for s in found.strata) else {}),
             **({"tasks": _names(one.tasks)} if any(s.tasks for s in found.strata) else {}),
-            "scores": "no verdict" if one.low is None else f"{one.low:.3g} to {one.high:.3g}",
+            "scores": _scores(one.low, one.high),
             "rows": len(one.rows),
             "to label": drawn,
         }

@@ -342,12 +342,39 @@ def test_choose_withholds_a_choice_from_a_run_that_is_not_finished():
     assert ended.withheld.startswith("[stop] ended the run at its answer")
 
 
-def test_choose_says_where_labels_stand_for_other_shares_of_tasks():
+def test_labels_follow_the_weights_of_tasks():
+    """Where every row has a label that is its score, people's mean and favour are the judge's mean and none."""
+    frame = answers(items=60).with_columns(human="score")
+    for weights in (None, {"code": 3, "chat": 1}, {"code": 1, "chat": 0}):
+        found = pick(frame, human=("human",), task="task", weights=weights)
+        assert found.systems["people"].to_list() == pytest.approx(found.systems["mean"].to_list())
+        assert found.tipping[0].labels.value == pytest.approx(0, abs=1e-9)
+    flattered = frame.with_columns(
+        score=pl.col("score") + pl.when((pl.col("system") == "large") & (pl.col("task") == "code")).then(2).otherwise(0)
+    )
+    found = pick(flattered, 0.1, human=("human",), task="task", weights={"code": 1, "chat": 3})
+    favour = next(one.labels for one in found.tipping if one.system == "large" and one.kind != "passed over")
+    assert favour.value == pytest.approx(2 * 0.25)
+
+
+def test_choose_says_that_the_share_acceptable_to_people_follows_rows():
     frame = answers(labels=60)
-    said = "What labels say is over all rows"
-    assert not any(said in note for note in pick(frame, human=("human",), task="task").notes)
-    weighted = pick(frame, human=("human",), task="task", weights={"code": 3, "chat": 1})
+    said = "The share acceptable to people is over all rows"
+    assert not any(said in note for note in pick(frame, human=("human",), task="task", acceptable=3.0).notes)
+    weighted = pick(frame, human=("human",), task="task", weights={"code": 3, "chat": 1}, acceptable=3.0)
     assert any(said in note for note in weighted.notes)
+
+
+def test_choose_says_how_many_items_would_show_a_cheaper_system():
+    """small costs least and is far behind; medium seems to be within a margin that its limit does not reach yet."""
+    found = pick(answers(items=60, noise=1.0), 0.6, "price")
+    assert found.chosen == "large"
+    assert set(found.needed) == {"medium"}
+    assert f"About {found.needed['medium']:,} items would show that medium, preferred to it by price" in choose_text(
+        found
+    )
+    more = pick(answers(items=4 * found.needed["medium"], noise=1.0), 0.6, "price")
+    assert more.chosen == "medium"
 
 
 def test_choose_shows_of_many_systems_those_that_no_other_beats_in_both():
