@@ -13,7 +13,7 @@ import polars as pl
 from scorer.analysis.board import Board, board_of
 from scorer.analysis.board_columns import weights_note
 from scorer.analysis.board_notes import UNPAIRED, repeated_rows
-from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Interval
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Interval, Resamples
 from scorer.analysis.columns import listed, require
 from scorer.analysis.correlation import Floats
 from scorer.analysis.paired import Measure, cells, over_items
@@ -21,7 +21,7 @@ from scorer.analysis.ranks import places_and_leads
 from scorer.analysis.run_coverage import RunCoverage
 from scorer.analysis.sample_size import items_for
 from scorer.analysis.score_range import Range
-from scorer.analysis.simultaneous import Z
+from scorer.analysis.simultaneous import Contrast, Z, studentised, widening
 from scorer.analysis.system_means import mean_over_tasks
 from scorer.analysis.task_weights import Weights, weights_of
 from scorer.errors import SpecError
@@ -170,7 +170,26 @@ def _difference(rows: Board, weights: Floats, new: str, old: str, *, as_shares: 
     shares = _of_shares(rows, first, second) if as_shares else None
     if not math.isfinite(half) and shares is None:
         return _Difference(value, None, None, *ends)
-    return _Difference(value, *(shares or (value - half, value + half)), *ends)
+    skewed = _ends(board.difference(first, second), rows.drawn)
+    return _Difference(value, *(shares or skewed or (value - half, value + half)), *ends)
+
+
+def _ends(one: Contrast, drawn: Resamples) -> Interval | None:
+    """The interval of a difference: Student's, and further to a side where the resamples are skewed (bootstrap-t).
+
+    Few bad failures among many equal scores make Student's interval false at one end in up to 6 % instead of 2.5 %.
+    None where the items do not differ. Source: Hall (1988), "Theoretical comparison of bootstrap confidence intervals",
+    Annals of Statistics 16(3).
+    """
+    if not one.error > 1e-12 * abs(one.value):
+        return None
+    items = np.array([one.items])
+    t, known = studentised(drawn.weights.astype(np.float32), one.influence[:, None].astype(np.float64), items)
+    if not known.all():
+        return None
+    error = float(widening(items)[0]) * one.error
+    above, below = np.quantile(t[:, 0], 0.975), -np.quantile(t[:, 0], 0.025)
+    return one.value - error * max(Z, float(above)), one.value + error * max(Z, float(below))
 
 
 def _decided(found: Gate) -> Gate:

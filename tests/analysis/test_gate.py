@@ -123,3 +123,15 @@ def test_gate_command_exits_by_its_verdict_and_prints_one_line_of_markdown(tmp_p
     assert json.loads(capsys.readouterr().out)["verdict"] == "worse"
     assert _exit_code(asked) == 10
     assert capsys.readouterr().out.replace("\n  ", " ").startswith("new `x` is worse than old by more than 0.5")
+
+
+def test_gate_reaches_further_to_the_side_of_rare_failures():
+    """Four of 60 answers fail by 4 points: how often they do is known badly, and Student's interval is symmetric."""
+    old = np.full(60, 5.0)
+    new = old - 4 * (np.arange(60) < 4)
+    found = decide(pairs(new, old), 0.6)
+    error = float((new - old).std(ddof=1)) / np.sqrt(60)
+    assert found.difference - found.low > 1.2 * 2.0 * error
+    assert found.high - found.difference == pytest.approx(2.001 * error, rel=0.01)
+    even = decide(pairs(old - np.tile([0.0, 1.0], 30), old), 1.0)
+    assert even.high - even.difference == pytest.approx(even.difference - even.low, rel=0.1)
