@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import field
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 from scorer.batch.cutting import Cut, Room, Turn, cut
-from scorer.batch.duplicates import Duplicates
+from scorer.batch.duplicates import Duplicates, Look
 from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import digest_of
 from scorer.batch.turns import Finished, Missing, advance
@@ -154,7 +154,7 @@ class Builder:
             raise
         return made
 
-    def _waits_for(self, row: Row) -> Result | Literal["asks", "waits"]:
+    def _waits_for(self, row: Row) -> Look:
         return "asks" if self._duplicates is None else self._duplicates.look(row)
 
     def _turn(

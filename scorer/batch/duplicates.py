@@ -15,6 +15,9 @@ from scorer.batch.rows import Numbers
 from scorer.engine.dedupe import ALIKE_FOR_ALL, AnswerCache, copy_of, question_of
 from scorer.types import Judge, Result, Row
 
+Look = Result | Literal["asks", "waits"]
+"""The result of an earlier row that asked the same; else whether a row asks, or waits for another one that does."""
+
 
 class Duplicates:
     """The rows that are asked and those that wait for them. `now_us` is the wall clock in microseconds since 1970.
@@ -29,8 +32,8 @@ class Duplicates:
         self._shards: dict[str, int] = {}
         self._paths: list[str] = []
         self._ready: dict[str, list[int]] = {}
-        self.unseen = False
-        """There are answers that no row was compared with yet."""
+        self.has_results = False
+        """There is a result that rows may copy."""
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("CREATE TABLE asked (question BLOB PRIMARY KEY, shard INTEGER, row INTEGER) WITHOUT ROWID")
@@ -44,8 +47,8 @@ class Duplicates:
         if (question := question_of(self._judge, row)) is not None:
             self._claim(question, row)
 
-    def look(self, row: Row) -> Result | Literal["asks", "waits"]:
-        """The result of an earlier row that asked the same; else whether this one asks, or waits for one that does."""
+    def look(self, row: Row) -> Look:
+        """What becomes of a row. One that waits is `ready` once the other one has a result."""
         question = question_of(self._judge, row)
         if question is None:
             return "asks"
@@ -55,12 +58,6 @@ class Duplicates:
             return "asks"
         self._db.execute("INSERT OR IGNORE INTO waiting VALUES (?, ?, ?)", (question, *self._place(row)))
         return "waits"
-
-    def known(self, row: Row) -> Result | None:
-        """The result of an earlier row that asked the same."""
-        question = question_of(self._judge, row)
-        found = None if question is None else self._answers.find(question)
-        return None if found is None else copy_of(found, row, self._now_us())
 
     def finished(self, result: Result) -> None:
         """A row has a result: those that wait for it are `ready`.
@@ -72,7 +69,7 @@ class Duplicates:
             return
         if result.error is None or isinstance(result.error, ALIKE_FOR_ALL):
             self._answers.keep(question, result)
-            self.unseen = True
+            self.has_results = True
             self._db.execute("DELETE FROM asked WHERE question = ?", (question,))
         else:
             self._db.execute("INSERT OR REPLACE INTO asked VALUES (?, NULL, NULL)", (question,))

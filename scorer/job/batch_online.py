@@ -74,7 +74,6 @@ class OnlineRows:
 
     async def rest(self, state: BatchState, *, todo: bool) -> None:
         """Asks the rows that have no result; with `todo`, only those that are in no batch."""
-        await state.copy_known()
         masks = [
             (part, np.logical_or.reduce([*part.todo.values()]) & part.left if todo else part.left)
             for part in state.rows.parts

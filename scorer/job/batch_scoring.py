@@ -262,8 +262,6 @@ class BatchScoring:
         state.why = None
         await collecting.look()
         submits = self._submits and self._waiting != "collect" and not state.cancels
-        if not submits:
-            await state.copy_known()
         waits = await submitting.submit() if submits else False
         live = [one for one in state.chunks.live if not one.chunk.by_hand]
         if not live and not waits:

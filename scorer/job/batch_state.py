@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from scorer.batch.building import Builder
 from scorer.batch.downloads import Downloads
-from scorer.batch.duplicates import Duplicates
+from scorer.batch.duplicates import Duplicates, Look
 from scorer.batch.durable import Durable
 from scorer.batch.exchange import Exchange
 from scorer.batch.model import BatchModel
@@ -66,6 +66,8 @@ class BatchState:
     why: str | None = None
     unread: dict[str, str] = field(default_factory=dict)
     guard: UniformFailureGuard = field(default_factory=lambda: UniformFailureGuard(engine.ALIKE))
+    compared: bool = False
+    """All rows that were left at the first result of this start were compared with it."""
 
     @property
     def late(self) -> bool:
@@ -106,27 +108,37 @@ class BatchState:
         self.known.finished(result.row)
         self.store(result)
 
-    async def copy_known(self) -> None:
-        """Copies results to all rows of which an earlier row asked the same, where no batch is built that does it."""
-        if self.duplicates is None or not self.duplicates.unseen:
-            return
-        self.duplicates.unseen = False
-        left: dict[str, Numbers] = {}
-        for part in self.rows.parts:
-            path, numbers = part.shard.path, np.flatnonzero(part.left)
-            left[path] = np.union1d(left[path], numbers) if path in left else numbers
-        await self._copy(self.duplicates, left)
+    async def _copy_to_duplicates(self, duplicates: Duplicates) -> None:
+        """Copies results to rows that ask what a finished row asked.
 
-    async def _copy(self, duplicates: Duplicates, rows: Mapping[str, Numbers]) -> None:
-        """Copies results to those of these rows that are in no batch and of which a result is known."""
+        These are rows that wait for one that has a result now. At the first result of a start all rows that are left
+        are compared, since none was looked at before; those whose answer is out wait from then on.
+        """
+        ready = duplicates.take_ready()
+        if duplicates.has_results and not self.compared:
+            self.compared = True
+            left: dict[str, Numbers] = {}
+            for part in self.rows.parts:
+                path, numbers = part.shard.path, np.flatnonzero(part.left)
+                left[path] = np.union1d(left[path], numbers) if path in left else numbers
+            ready = left
+        ready = self.chunks.without_live(ready)
         unread: dict[str, str] = {}
-        pieces = self.builder.read(self.works_of(self.chunks.without_live(rows)), unread)
+        pieces = self._looked_at(duplicates, self.works_of(ready), unread)
         while (piece := await self.opened.offload(next, pieces, None)) is not None:
-            for row in piece:
-                if (copy := duplicates.known(row)) is not None:
-                    self.copied(copy)
+            for row, found in piece:
+                if isinstance(found, Result):
+                    self.copied(found)
+                else:
+                    self.rows.set_todo({row.shard: np.array([row.number])}, to=found == "asks")
             await self.opened.store.room()
         self.leave_out(unread)
+
+    def _looked_at(
+        self, duplicates: Duplicates, works: Sequence[Work], unread: dict[str, str]
+    ) -> Iterator[list[tuple[Row, Look]]]:
+        for rows in self.builder.read(works, unread):
+            yield [(row, duplicates.look(row)) for row in rows]
 
     def store(self, result: Result) -> None:
         """Stores a result. That of a canary is watched once those to the canaries before it are."""
@@ -150,9 +162,8 @@ class BatchState:
 
     async def close_finished(self) -> None:
         """Copies results to rows that waited for them; closes the chunks whose rows are all finished and durable."""
-        if self.duplicates is not None and (ready := self.duplicates.take_ready()):
-            await self._copy(self.duplicates, ready)
-            self.rows.set_todo(self.chunks.without_live(ready), to=True)  # of those that are left
+        if self.duplicates is not None:
+            await self._copy_to_duplicates(self.duplicates)
         done = [one for one in self.chunks if one.chunk.state in ("fetched", "failed") and not self._needed(one)]
         if done:
             await self.opened.store.flush()

@@ -42,7 +42,6 @@ class ByHand:
         if self.results:
             await self._mark(state)
         await collecting.take_fetched()
-        await state.copy_known()
         if self.give_up:
             await self._give_up(state)
         if self.folder is not None:

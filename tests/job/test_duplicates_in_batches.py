@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +13,9 @@ from support.batch_runs import BatchRun
 from support.clock import now
 from support.inprocess import own_score
 
-from scorer.errors import BatchesOut
+from scorer.errors import BatchesOut, StorageError
 from scorer.files.files import LocalFiles
+from scorer.job.batch_state import BatchState
 from scorer.output import ledger
 
 DISTINCT = 7
@@ -57,6 +59,17 @@ def test_rows_that_are_out_at_a_start_are_not_asked_by_another_row(tmp_path: Pat
     for made in run.batches.made.values():
         made.ends_at = 0
     assert run.run(waiting="collect", **run.judge).state == "complete"
+    run.once()
+
+
+def test_start_that_is_killed_as_it_closes_a_batch_has_copied_its_results(tmp_path: Path) -> None:
+    run = Alike(tmp_path, 23, 9, max_requests=4, min_requests=1)
+    with pytest.raises(BatchesOut):
+        run.run(waiting="no-wait", **run.judge)
+    run.batches.made["b0"].ends_at = 0
+    with mock.patch.object(BatchState, "close", side_effect=StorageError("killed")), pytest.raises(StorageError):
+        run.run(waiting="collect", **run.judge)
+    run.run(**run.judge)
     run.once()
 
 
