@@ -5,10 +5,14 @@ Knows the limiters' load, the ledger's totals and a clock; no transport.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
+from scorer.build.open_run import OpenRun
 from scorer.errors import SetupError
+from scorer.job.scoring import Scoring
 from scorer.limits.load import LimiterStats
+from scorer.output.status import last_progress
 
 
 class FirstAnswer:
@@ -61,3 +65,17 @@ class FirstAnswer:
             f"{self._why.rstrip('. ')}. Check model.base_url and whether the judge runs; the same command resumes. "
             "limits.first_answer_s = 0 waits without a limit."
         )
+
+
+def first_answer_of(opened: OpenRun, scoring: Scoring) -> FirstAnswer:
+    """The watch of an open run. Whether it was answered stands in progress.json; before version 0.2.0 rows decide."""
+    last = last_progress(opened.files, opened.layout)
+    found = opened.store.found or any(opened.store.sealed(shard) for shard in opened.manifest.shards)
+    spec = opened.plan.spec
+    return FirstAnswer(
+        0.0 if spec.batched else spec.limits.first_answer_s,
+        lambda: scoring.load,
+        lambda: scoring.totals.requests > 0,
+        asyncio.get_running_loop().time,
+        answered=bool(last.get("answered", found)),
+    )

@@ -7,13 +7,11 @@ which rows to score; scoring.py scores them.
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -21,19 +19,17 @@ from scorer.build.assemble import make_client
 from scorer.build.endpoints import most_workers
 from scorer.build.open_run import OpenRun
 from scorer.build.plan import (
-    ResultSchemas,
     RunPlan,
 )
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
 from scorer.engine.background import Service, Watch, served
 from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, StorageError
-from scorer.files.files import Files, Lock
-from scorer.files.locking import take_on_loop
-from scorer.files.router import is_remote
+from scorer.files.files import Files
 from scorer.frozen import dataclass
+from scorer.job import folder
 from scorer.job.control import ChangeRecorder, Control, described
-from scorer.job.first_answer import FirstAnswer
+from scorer.job.first_answer import FirstAnswer, first_answer_of
 from scorer.job.forget import ALL, Choice
 from scorer.job.kept_columns import keep_columns
 from scorer.job.recovery import repair
@@ -46,13 +42,10 @@ from scorer.limits.live_settings import LiveSettings
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.counts import SealedCounts
 from scorer.output.layout import Layout
-from scorer.output.ledger import GATHER_S, Ledger
-from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Change, Manifest, save
 from scorer.output.partial_rows import PartialRows
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots, note_error
-from scorer.output.run_files import RunFiles
-from scorer.output.status import Status, history_of, last_progress, status, within_share
+from scorer.output.status import Status, history_of, status, within_share
 from scorer.output.store import Store
 from scorer.processes.event_loop import shielded, threads
 from scorer.types import Offload, Shard, Work
@@ -67,8 +60,6 @@ if TYPE_CHECKING:
 
 MAX_ROUNDS = 3
 """Most passes of one start: another pass scores the rows whose stored results were found damaged while sealing."""
-REMOTE_GATHER_S = 1.0
-"""Interval of ledger writes on object storage, where each write is a paid request; only for entries with no waiter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +179,7 @@ class Job:
         self._choice = choice
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
-            lock = await self._lock()
+            lock = await folder.lock(self._files, self.layout, self._callbacks.say)
             stack.callback(lock.release)
             opened = None if retry is None else revision_of(self.plan, retry)
             now = datetime.fromtimestamp(self._wall_s()).astimezone()
@@ -285,12 +276,6 @@ class Job:
             f"Check the disk. The damaged files are in {self.layout.damaged}. The same command resumes."
         )
 
-    # --- opening ------------------------------------------------------------------------------------------------------
-
-    async def _lock(self) -> Lock:
-        owner = f"process {os.getpid()} on {platform.node()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        return await take_on_loop(self._files, self.layout.lock, owner, self._callbacks.say)
-
     # --- scoring ------------------------------------------------------------------------------------------------------
 
     async def _score(
@@ -302,23 +287,7 @@ class Job:
         chunks = chunks or self._by_hand is not None
         here = self._launcher is None or chunks or spec.batched
         async with AsyncExitStack() as ended_last:
-            store = Store(
-                RunFiles(
-                    self._files,
-                    self.layout,
-                    manifest.id,
-                    manifest.fingerprint,
-                    ResultSchemas(plan, self._files).of,
-                    selection=manifest.selection,
-                    edition=manifest.edition,
-                    judge=plan.fingerprint,
-                    judges=manifest.judges,
-                ),
-                offload=offload,
-                flush_rows=spec.output.flush_rows,
-                flush_s=spec.output.flush_s,
-                say=self._callbacks.say,
-            )
+            store = folder.make_store(plan, manifest, self._files, offload, self._callbacks.say)
             store.on_sealed(self._sealed)
             self._counted = store.counted
             revision = manifest.open_revision
@@ -334,7 +303,9 @@ class Job:
                 return False
             if here:
                 store.measure_with(make_measure(spec, ended_last, say=self._callbacks.say))
-            ledger = self._open_ledger(manifest, offload)
+            ledger = folder.open_ledger(
+                plan, manifest, self._files, offload=offload, wall_s=self._wall_s, say=self._callbacks.say
+            )
             partial = PartialRows(self._files, self.layout.partial, plan.fingerprint, say=self._callbacks.say)
             await offload(partial.open)
             opened = OpenRun(
@@ -354,7 +325,7 @@ class Job:
             recorder = self._recorder = ChangeRecorder(
                 self.control, self._files, self.layout, offload=offload, owned=owned, say=self._callbacks.say
             )
-            first = self._first = self._first_answer(opened, scoring)
+            first = self._first = first_answer_of(opened, scoring)
             snapshots = Snapshots(
                 self._counters(opened, scoring),
                 rows_total=manifest.rows,
@@ -395,7 +366,7 @@ class Job:
             finally:
                 if canaries is not None:
                     await shielded(canaries.close())
-                await shielded(_close(opened, partial, recorder, progress, state), failure_first=True)
+                await shielded(folder.close(opened, partial, recorder, progress, state), failure_first=True)
         if self.drain.asked:
             raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")
         if unread:
@@ -457,41 +428,16 @@ class Job:
             opened,
             self._launcher,
             workers=self._workers,
-            gather_s=self._gather_s,
+            gather_s=folder.gather_s(self.layout),
             canaries=canaries,
             connect=self._connect,
             drain=self._halt,
         )
 
-    @property
-    def _gather_s(self) -> float:
-        return REMOTE_GATHER_S if is_remote(self.layout.out) else GATHER_S
-
-    def _open_ledger(self, manifest: Manifest, offload: Offload) -> Ledger:
-        limits = self.plan.spec.limits
-        owner = f"{int(self._wall_s() * 1000):013d}-{os.getpid()}"
-        capped = limits.max_tokens is not None or limits.max_usd is not None
-        ledger = Ledger(self._files, self.layout.ledger, owner, offload=offload, strict=capped, gather_s=self._gather_s)
-        ledger.open(with_recovered_costs(self._files, self.layout, manifest, self._callbacks.say))
-        return ledger
-
     def _sealed(self, shard: Shard) -> None:
         self._callbacks.tell("sealed", {"shard": shard.path, "rows": shard.rows})
         if self._publishing is not None:
             self._publishing.sealed(shard)
-
-    def _first_answer(self, opened: OpenRun, scoring: Scoring) -> FirstAnswer:
-        """`answered` is taken from progress.json; files of versions before 0.2.0 lack it, and stored rows decide."""
-        last = last_progress(self._files, self.layout)
-        found = opened.store.found or any(opened.store.sealed(shard) for shard in opened.manifest.shards)
-        limits, batched = self.plan.spec.limits, self.plan.spec.batched
-        return FirstAnswer(
-            0.0 if batched else limits.first_answer_s,
-            lambda: scoring.load,
-            lambda: scoring.totals.requests > 0,
-            asyncio.get_running_loop().time,
-            answered=bool(last.get("answered", found)),
-        )
 
     def _counters(self, opened: OpenRun, scoring: Scoring) -> Callable[[], RunCounters]:
         store, declared = opened.store, self.plan.spec.declared_limits
@@ -531,19 +477,3 @@ class Job:
         if self._stop is None:
             return chain(again, store.work(manifest.shards))
         return chain(again, self._stop.opened(store) if waves else self._stop.work(store, lost))
-
-
-async def _close(
-    opened: OpenRun, partial: PartialRows, recorder: ChangeRecorder, progress: Progress, state: str
-) -> None:
-    """Stores finished rows and what is known of others, whatever ended the run. Raises StorageError."""
-    try:
-        await opened.store.close()
-        await opened.offload(partial.close)
-    finally:
-        try:
-            await opened.ledger.close()
-        finally:
-            await recorder.close()
-            with suppress(StorageError):  # progress.json is only displayed; the next start writes it again
-                await progress.tell(state)
