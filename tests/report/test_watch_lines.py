@@ -38,6 +38,11 @@ def test_view_names_the_limit_and_when_twice_of_it_would_end_the_run() -> None:
     assert what_limits(LIMITED) == "Limited by tokens/min (91 %): doubling it ends at 05:49, not 07:30."
 
 
+def test_an_end_in_the_same_minute_is_told_by_the_seconds_between() -> None:
+    soon = replace(LIMITED, rows_total=40_200)  # 40 s, and 20 s with twice of the limit
+    assert what_limits(soon) == "Limited by tokens/min (91 %): doubling it ends 20 s sooner."
+
+
 def test_view_counts_rows_by_tier_where_one_is_not_the_standard() -> None:
     assert "tiers" not in "\n".join(shown(replace(LIMITED, tiers={"standard": 40_000})))
     both = replace(LIMITED, tiers={"flex": 39_000, "standard": 1_000})

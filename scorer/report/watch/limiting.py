@@ -82,6 +82,8 @@ def _doubled(s: Snapshot, name: str) -> str:
         return f": doubling it does not help, since {LIMITS.get(then, then)} is used up too"
     now, sooner = clock(s.updated_at + s.eta_s, s.eta_s), clock(s.updated_at + s.eta_s / faster, s.eta_s)
     other = "" if then == name else f" (the next limit is {LIMITS.get(then, then)})"
+    if sooner == now:
+        return f": doubling it ends {duration(s.eta_s - s.eta_s / faster)} sooner{other}"
     return f": doubling it ends at {sooner}, not {now}{other}"
 
 
