@@ -1,4 +1,4 @@
-"""Takes docs/images/report*.webp, pictures of a report page, in Chromium: python scripts/page_pictures.py
+"""Takes docs/images/report*.webp, a report page in Chromium, and charts.svg: python scripts/page_pictures.py
 
 The run is real, its data are made up: 1,200 answers of six systems, human values for a third of them, and stored
 replies of a judge that favours long answers a little. Nothing is sent to the network. It takes about 10 s;
@@ -92,12 +92,23 @@ def shot(page: Page, name: str, where: str) -> None:
     print(f"docs/images/{name}.webp")
 
 
+def charts() -> None:
+    """Three charts of `scorer.plot` side by side, as a notebook shows them."""
+    board = scorer.plot.leaderboard("september", system="model", item="question_id")
+    agreed = scorer.plot.agreement("september", human="human", item="question_id", system="model")
+    people = scorer.plot.judge_against_human("september", human="human")
+    path = ROOT / "docs/images/charts.svg"
+    ((board & agreed) | people).configure(background="white").save(str(path))
+    print(path.relative_to(ROOT))
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as made, sync_playwright() as started:
         os.chdir(made)
         write_run(Path(made))
         scorer.run("run.toml")
         scorer.write_report("september", "report.html", human="human", item="question_id")
+        charts()
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 860}, device_scale_factor=1.5)
         page.goto(Path("report.html").absolute().as_uri())
