@@ -120,9 +120,9 @@ class ModelTerms:
 class HttpClient:
     """`Client` for one model behind one or several endpoints, by placement.py. They may change while it works.
 
-    With `hedge` a late request is asked once more, and the first answer wins. `timeout_s` is how long the transport
-    waits for a reply; once enough replies are known, those that hang are waited for less long
-    (adaptive_timeout.py).
+    Make it inside a running event loop. With `hedge` a late request is asked once more, and the first answer wins.
+    `timeout_s` is how long the transport waits for a reply; once enough replies are known, those that hang are waited
+    for less long (adaptive_timeout.py).
     """
 
     def __init__(

@@ -126,6 +126,8 @@ class Rating:
         """The first request, where the reply to it may have the score; for the engine's `SingleRequestJudge`."""
         if self._versus is not None or self._names or not self._asks_once:
             return None
+        if type(self).__call__ is not Rating.__call__:  # a user's class may ask and score otherwise
+            return None
         question = (*self._opening, self._template.message(row.values))
         return self._asking.request(row, question, top_logprobs=self._top_logprobs, schema=self._schema)
 

@@ -1,10 +1,10 @@
 """The admission queue: first come first served, rows in flight before new rows, only the head is checked.
 
 Where the queue is empty and every limit allows it, a request passes at once, without a turn of the loop. Otherwise the
-head is checked again when a request settles, or when its wait is over. It gets its permit in one synchronous step, so a
-waiter that is cancelled leaves nothing reserved. The limit that the head waits for is the one that slows the run.
-Further requests of a row, its retries and its hedges wait before all requests of new rows. So a row in flight waits for
-no new row, and few rows are partly paid when a run is killed.
+head is checked again in the turn of the loop after a request settled, or when its wait is over. It gets its permit in
+one synchronous step, so a waiter that is cancelled leaves nothing reserved. The limit that the head waits for is the
+one that slows the run. Further requests of a row, its retries and its hedges wait before all requests of new rows. So a
+row in flight waits for no new row, and few rows are partly paid when a run is killed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class AdmissionQueue(Generic[T]):
         """
         if not self._places:
             free = self._free_places()
-            hold = self._ask(demand, leave) if free is None else None if free[0] > 0 else (free[1], None)
+            if free is not None and free[0] > 0:
+                return self._take(demand)
+            hold = self._ask(demand, leave) if free is None else (free[1], None)
             if hold is None:
                 return self._take(demand)
             self._wait(*hold)
@@ -136,10 +138,10 @@ class AdmissionQueue(Generic[T]):
             place = self._places[0]
             if not place.granted.done():
                 try:
-                    if left > 0:
-                        hold = None
+                    if free is None:
+                        hold = self._ask(place.demand, place.leave)
                     else:
-                        hold = self._ask(place.demand, place.leave) if free is None else (free[1], None)
+                        hold = None if left > 0 else (free[1], None)
                 except Exception as error:  # noqa: BLE001 - the waiter raises it
                     place.granted.set_exception(error)
                 else:

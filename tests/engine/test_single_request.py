@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from scorer.engine.engine import RunContext, score_row
 from scorer.errors import NoReply, Refused, RowError, Unreadable
 from scorer.judges.rating import Rating
-from scorer.types import Completion, Request, Result, Row
+from scorer.types import Completion, Conversation, Request, Result, Row
 
 ROW = Row("a.parquet", 0, {"text": "It rains.", "key": 7}, tokens=40)
 BAD = Row("a.parquet", 1, {"text": object()})
@@ -68,6 +69,17 @@ def test_row_of_a_single_request_is_scored_as_in_its_conversation(options: dict[
     for answer in ANSWERS:
         assert scored(judge, ROW, [answer, *more], single=True) == scored(judge, ROW, [answer, *more], single=False)
     assert scored(judge, BAD, more, single=True) == scored(judge, BAD, more, single=False)
+
+
+def test_class_that_holds_another_conversation_than_rating_is_asked_by_it() -> None:
+    class Doubled(Rating):
+        def __call__(self, row: Row) -> Conversation:
+            score = yield from super().__call__(row)
+            return replace(score, value=2 * score.value)
+
+    judge = Doubled(prompt="Rate: {text}")
+    _, score, *_ = scored(judge, ROW, [Completion("Score: 2")], single=True)
+    assert score.value == 4
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self.reader = ReplyReader()
         self.opened_at = self.idle_since = now
         self.share = 1.0
-        """Of the oldest age that a connection may have."""
+        """Of the oldest age of the pool's connections, the part at which this one gets no further request."""
         self.requests = 0
         self.granted = FREE
         """So many bytes of the reply may be in memory."""
