@@ -21,7 +21,7 @@ from scorer.limits import Budget, LocalLimiter
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an endpoint is, and its limits. `place` is that in the run file's order, over all models.
+    """Where an endpoint is, as it was given, and its limits. `place` is that in the run file's order, over all models.
 
     `replica`: it is one of a fleet, whose endpoints share a place.
     """
@@ -67,7 +67,7 @@ class ModelEndpoints:
         for number, endpoint in enumerate(model.all_endpoints(limits), place):
             url = served or endpoint.base_url or own
             given = None if served is not None else key or key_of(endpoint.api_key_env, url)
-            self._addresses.append(Address(url if model.fleet else base_of(url), endpoint.limits, given, number))
+            self._addresses.append(Address(url, endpoint.limits, given, number))
         self.places = len(self._addresses)
         """How many endpoints of the run file's order are the model's."""
         self.discovery: Discovery | None = discovery(model.fleet) if model.fleet is not None else None
@@ -93,7 +93,7 @@ class ModelEndpoints:
         local = self._share.limit(rates, self._caps, address.place, address.url if address.replica else "")
         self._limiters.append(local)
         headers = {**key_header(model.provider, address.url, address.key), **self._headers}
-        provider = make_provider(model, address.url, headers)
+        provider = make_provider(model, base_of(address.url), headers)
         if ":" not in model.provider:
             provider.learned.tell = local.note
         return Endpoint(provider, local, weight=most, address=address.url, leaders=self._leaders(provider, local))
@@ -104,7 +104,7 @@ class ModelEndpoints:
 
     def _replica(self, url: str) -> Address:
         (source,) = self._addresses
-        return Address(base_of(url), source.rates, source.key, source.place, replica=True)
+        return Address(url, source.rates, source.key, source.place, replica=True)
 
     def _leaders(self, provider: Any, local: LocalLimiter) -> CacheLeaders | None:
         if self._model.cache == "none":

@@ -68,7 +68,7 @@ STRAGGLERS_S = 5.0
 class Endpoint:
     """One address of a model: who speaks its dialect, and its limits. `weight` is its share of the load.
 
-    `address` is its base URL, which names it among the replicas of a fleet.
+    `address` names it among the replicas of a fleet.
     `leaders` says which request writes a prefix to its cache; None where no prompt is to be cached.
     """
 

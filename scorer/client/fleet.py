@@ -5,7 +5,7 @@ Knows no source of addresses (discovery.py) and makes no endpoint itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.discovery import Discovery
@@ -19,8 +19,8 @@ READ_S = 2.0
 class Fleet(PeriodicService):
     """Keeps the endpoints of `client` as `discovery` says, from those that it has at the start.
 
-    `join` makes the endpoint of an address. `changed` is called after endpoints joined or left. A source that cannot be
-    read, or has no address, changes nothing: `note` gets the reason once, until it is read again.
+    `join` makes the endpoint of an address. `looked` is called after each look. A source that cannot be read, or has no
+    address, changes nothing, and `note` gets the reason.
     """
 
     def __init__(
@@ -28,27 +28,28 @@ class Fleet(PeriodicService):
         client: HttpClient,
         discovery: Discovery,
         join: Callable[[str], Endpoint],
-        changed: Callable[[], None],
+        looked: Callable[[], None],
         note: Callable[[str], None],
     ) -> None:
         super().__init__(READ_S)
         self._client = client
         self._discovery = discovery
         self._join = join
-        self._changed = changed
+        self._looked = looked
         self._note = note
 
     async def work(self) -> None:
         """Looks at the source once."""
         try:
-            addresses = await self._discovery.addresses()
+            self._follow(await self._discovery.addresses())
         except ScorerError as error:
             why = " ".join(str(error).split("\n"))
             self._note(f"model.base_urls = {self._discovery.source!r}: {why} The replicas stay as they were.")
-            return
+        self._looked()
+
+    def _follow(self, addresses: Sequence[str]) -> None:
         known = {endpoint.address: endpoint for endpoint in self._client.endpoints}
         joining = [self._join(address) for address in addresses if address not in known]
         leaving = [endpoint for address, endpoint in known.items() if address not in addresses]
         if joining or leaving:
             self._client.replace(joining, leaving)
-            self._changed()

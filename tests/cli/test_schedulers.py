@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from support.command import SMALL_STEPS, run_file, scorer, shard, standing, wait_until, whole
@@ -89,6 +91,18 @@ def test_manifests_are_yaml_whose_commands_and_exit_codes_are_those_of_scorer() 
     for given in (container["args"], words[1:]):
         assert {word for word in given if word.startswith("--")} <= options
     assert {volume["name"] for volume in pod["volumes"]} == {one["name"] for one in container["volumeMounts"]}
+
+
+def test_ray_job_has_the_fields_of_kuberay() -> None:
+    schema = json.loads(Path(__file__).with_name("rayjob_schema.json").read_text())
+    job = yaml.safe_load((EXAMPLES / "rayjob.yaml").read_text())
+    check = jsonschema.Draft202012Validator(schema)
+    assert [error.message for error in check.iter_errors(job)] == []
+    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 0  # a number is refused by KubeRay
+    job["spec"]["ttlSecondsAfterFinish"] = 300
+    assert len([*check.iter_errors(job)]) == 2
 
 
 @pytest.mark.slow

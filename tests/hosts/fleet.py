@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -139,6 +140,13 @@ def fleet(folder: Path, names: Mapping[str, Slow | None], *, rows: int, latency_
             weed.kill()
 
 
+def moments(name: str) -> random.Random:
+    """Draws the moments of a scenario: SCORER_HOSTS_SEED chooses others. The seed is printed."""
+    seed = os.environ.get("SCORER_HOSTS_SEED", "1")
+    sys.stdout.write(f"{name}: seed {seed}\n")
+    return random.Random(f"{name} {seed}")
+
+
 def until(true: Callable[[], bool], within_s: float = 60.0, what: str = "") -> None:
     """Returns once it is true."""
     deadline = time.monotonic() + within_s
@@ -169,4 +177,4 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-__all__ = ["OUT", "Fleet", "clock_ahead", "fleet", "until"]
+__all__ = ["OUT", "Fleet", "clock_ahead", "fleet", "moments", "until"]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fleet import Fleet, clock_ahead, fleet, until
+from fleet import Fleet, clock_ahead, fleet, moments, until
 from network import Slow, unavailable
 from support.seaweed import binary
 
@@ -35,7 +35,8 @@ def test_run_cut_off_from_its_bucket_asks_nothing_and_another_host_resumes_it(tm
     with fleet(tmp_path, names, rows=ROWS, latency_s=0.6) as found:
         found.limits(concurrency=IN_FLIGHT, max_usd=1.0)
         first = found.scorer("one", "run", found.run, "--workers", 2, **clock_ahead(tmp_path, 600))
-        until(lambda: found.paid() >= 60)
+        cut_after = moments("cut off from its bucket").randint(30, 90)
+        until(lambda: found.paid() >= cut_after)
         found.hosts["one"].cut_from(found.store)
         cut_at = time.monotonic()
         time.sleep(2)
@@ -53,18 +54,22 @@ def test_run_cut_off_from_its_bucket_asks_nothing_and_another_host_resumes_it(tm
         assert second.returncode == 0, err
         found.whole(ROWS)
         again = found.judge.stats()["paid_again"]
-        found.measured("cut off from its bucket", idle_s=idle_s, paid_again=again)
+        found.measured("cut off from its bucket", after=cut_after, idle_s=idle_s, paid_again=again)
         assert again <= IN_FLIGHT + 2 * 2 * 10 + IN_FLIGHT * 12  # what it finished while its lease lasted is not stored
 
 
 def test_run_of_a_host_that_dies_is_resumed_by_another_host_from_the_bucket_alone(tmp_path: Path) -> None:
-    """Slow: a lease has to expire."""
+    """Slow: a lease has to expire. Its line is cut first: it has some seconds alone before its power goes."""
+    draw = moments("died")
     with fleet(tmp_path, {"one": None, "two": None}, rows=ROWS, latency_s=0.3) as found:
         found.limits(concurrency=IN_FLIGHT, max_usd=1.0)
         first = found.scorer("one", "run", found.run)
-        until(lambda: found.paid() >= 100)
-        found.hosts["one"].kill()
+        cut_after, alone_s = draw.randint(40, 160), draw.uniform(0.0, 3.0)
+        until(lambda: found.paid() >= cut_after)
+        found.hosts["one"].cut()
         dead_at = time.monotonic()
+        time.sleep(alone_s)
+        found.hosts["one"].end()
         assert first.returncode == -signal.SIGKILL
         second = found.scorer("two", "run", found.run, "--json")
         asked = found.judge.stats()["requests"]
@@ -74,5 +79,5 @@ def test_run_of_a_host_that_dies_is_resumed_by_another_host_from_the_bucket_alon
         assert second.returncode == 0, (out, err)
         found.whole(ROWS)
         again = found.judge.stats()["paid_again"]
-        found.measured("died", idle_s=idle_s, paid_again=again)
+        found.measured("died", after=cut_after, alone_s=alone_s, idle_s=idle_s, paid_again=again)
         assert again <= IN_FLIGHT + 4 * 10

@@ -139,6 +139,13 @@ def test_rows_of_a_replica_that_drains_go_elsewhere_at_once(tmp_path: Path, monk
     assert seconds * CONCURRENCY <= ROWS - judges.answered[A] - sum(at < 5 for at in judges.asked[B]) + 2 * CONCURRENCY
 
 
+def test_an_address_in_another_spelling_is_one_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judges = Judges({A: 3.0, B: 1.0})
+    done = run(tmp_path, judges, lambda _: [f"{A}/chat/completions", f"{B}/"], monkeypatch)
+    assert done.scored == ROWS
+    assert judges.most == {A: CONCURRENCY, B: CONCURRENCY}, "they do not join again at each look"
+
+
 def test_a_slow_replica_gets_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judges = Judges({A: 1.0, B: 8.0})
     assert run(tmp_path, judges, lambda _: [A, B], monkeypatch).scored == ROWS
