@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -53,9 +55,15 @@ def demo(folder: str) -> int:
     print(f"\n{WHAT_IT_SEES}")
     print(
         f"\nScores: {out}/scores/generations.parquet. Read them: scorer.scan_scores({out!r}), or any Parquet reader.\n"
+        f"Rows where the judge is most wrong: {_program()} show {out} --disagree human\n"
     )
     named = ("--human", "human", "--item", "item", "--system", "model", "--task", "task")
     return _typed("report", out, "-o", f"{folder}/report.html", *named)
+
+
+def _program() -> str:
+    """The command as it can be typed here: by its path where the environment of this Python is not active."""
+    return "scorer" if shutil.which("scorer") else os.path.relpath(Path(sys.executable).with_name("scorer"))
 
 
 def _typed(*words: str) -> int:

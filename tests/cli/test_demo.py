@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -35,7 +36,14 @@ def test_last_lines_of_the_demo_name_its_report(
 
     monkeypatch.setattr(demo, "command", command)
     assert demo.demo(folder) == 0
-    last = capsys.readouterr().out.rstrip().splitlines()[-3:]
+    said = capsys.readouterr().out
+    (shown,) = [line for line in said.splitlines() if line.startswith("Rows where the judge is most wrong: ")]
+    program, *asked = shlex.split(shown.partition(": ")[2])
+    assert shutil.which(program)
+    with pytest.raises(SystemExit, match="0"):
+        typed(asked)
+    assert "judge too high: 5 of" in capsys.readouterr().out
+    last = said.rstrip().splitlines()[-3:]
     report = Path(folder, "report.html")
     assert any(str(report) in line and not line.startswith("$") for line in last), last
     assert report.stat().st_size > 50_000
