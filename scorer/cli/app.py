@@ -19,7 +19,7 @@ from scorer.cli.commands import COMMANDS
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
-from scorer.processes.memory import keep_memory_flat, tune_gc
+from scorer.processes.memory import end_uncollected, keep_memory_flat, tune_gc
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     hold_streams()
     code = _exit_code(sys.argv[1:] if arguments is None else arguments)
     end_streams()
+    end_uncollected()
     sys.exit(code)
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import cast
 
 from scorer.processes.event_loop import on_loop
-from scorer.processes.memory import keep_memory_flat, stream_from_here, tune_gc
+from scorer.processes.memory import end_uncollected, keep_memory_flat, stream_from_here, tune_gc
 
 ORPHANED = 70
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -38,6 +38,7 @@ def main() -> None:
     keep_memory_flat()
     tune_gc()
     on_loop(_work(socket.socket(fileno=descriptor)))
+    end_uncollected()
 
 
 async def _work(ours: socket.socket) -> None:

@@ -1,4 +1,7 @@
-"""Promise: `scorer --help`, and a run until its first request, load no module that they have no use for."""
+"""Promise: `scorer --help`, and a run until its first request, load no module that they have no use for.
+
+A command that ends leaves nothing for the cycle collector.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,14 @@ from scorer.cli.app import _exit_code
 
 assert _exit_code(["--help"]) == 0
 print(*sys.modules)
+"""
+END = """
+import atexit, gc
+
+atexit.register(lambda: print(len(gc.get_objects()) < gc.get_freeze_count() // 100))
+from scorer.cli.app import main
+
+main(["--version"])
 """
 RUN_TO_THE_FIRST_REQUEST = """
 import os, sys
@@ -68,3 +79,9 @@ def test_a_run_sends_its_first_request_before_it_loads_what_comes_later(tmp_path
     modules = loaded(RUN_TO_THE_FIRST_REQUEST, run_file(tmp_path, "http://127.0.0.1:9/v1"))
     assert "scorer.output.segments" in modules
     assert not modules & LATER
+
+
+@pytest.mark.slow
+def test_a_command_that_ends_leaves_nothing_for_the_cycle_collector() -> None:
+    """Slow: starts an interpreter."""
+    assert loaded(END) == {"True"}
