@@ -235,3 +235,29 @@ def test_bad_rows_need_no_batch(tmp_path: Path) -> None:
     pq.write_table(table.set_column(0, "id", pa.array(ids, pa.string())), tmp_path / "in/a.parquet")
     assert run.run().errors == {"BadRow": 1}
     assert run.batches.sizes == [9]
+
+
+def test_requests_with_a_prefix_that_repeats_name_the_key_of_its_cache(tmp_path: Path) -> None:
+    run = BatchRun(tmp_path, 20, max_requests=20)
+    run.model["cache"] = "auto"
+    run.run(prompt="Rules. " * 400 + "{response}\n[row:{id}] Score:")
+    run.whole()
+    (made,) = run.batches.made.values()
+    keys = [body.get("prompt_cache_key") for _, body in made.requests]
+    assert keys[:8] == [None] * 8, "too few were seen to know that it repeats"
+    assert None not in keys[10:]
+    assert len(set(keys[10:])) == 1
+
+
+def test_batch_reserves_a_write_for_an_hour_at_its_price(tmp_path: Path) -> None:
+    def reserved(**model: object) -> int:
+        run = BatchRun(tmp_path / str(len(model)), 4)
+        run.model |= {"provider": "anthropic", "name": "claude-sonnet-4-5", **model}
+        with pytest.raises(BatchesOut):
+            run.run(waiting="no-wait", prompt="Rules. " * 400 + "[row:{id}] {response}")
+        (chunk,) = Path(run.out, "batches").glob("*.parquet")
+        return sum(pq.read_table(chunk)["pico"].to_pylist())
+
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    assert reserved(cache="auto") == pytest.approx(2 * reserved(), rel=0.1)
