@@ -46,7 +46,8 @@ class Downloads:
         late = exchange.now >= chunk.ended_at + SHORT_S
         with tempfile.TemporaryFile() as whole:
             await durable.offload(_load, durable.chunks, chunk.nonce, whole)
-            complete = await self._gather(chunk, batch, cast(BinaryIO, whole), tries=1 if late else FETCHES)
+            tries = 1 if late and whole.tell() else FETCHES  # an earlier round may have died before it wrote any
+            complete = await self._gather(chunk, batch, cast(BinaryIO, whole), tries=tries)
             if not complete and not late:
                 return
         await durable.mark(one, Event("fetched"))

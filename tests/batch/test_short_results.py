@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -50,15 +50,24 @@ UNCOUNTED = Batch("b", "ended", 1.0, results=("f",), uncounted=True)
 
 
 def fetched(
-    folder: Path, api: Provider, *, rounds: int = 1, apart_s: float = 0.0, batch: Batch = COUNTED
+    folder: Path,
+    api: Provider,
+    *,
+    rounds: int = 1,
+    apart_s: float = 0.0,
+    batch: Batch = COUNTED,
+    before: Sequence[Event] = (),
 ) -> set[bytes] | None:
-    """The lines of a chunk of six after so many rounds, each of another start; None where it is not fetched."""
+    """The lines of a chunk of six after so many rounds, each of another start; None where it is not fetched.
+
+    `before` are events of the starts before those.
+    """
     chunks = ChunkFiles(LocalFiles(), str(folder))
 
     async def scenario() -> None:
         lines = [ChunkLine("a", number, 0, 0, bytes(32), 1, 1, 1, "", "") for number in range(6)]
         chunk = chunks.write("n", lines)
-        for event in (Event("sending", 1.0), Event("created", "b")):
+        for event in (Event("sending", 1.0), Event("created", "b"), *before):
             chunk = chunks.append(chunk, event)
         for number in range(rounds):
             await asyncio.sleep(apart_s if number else 0.0)
@@ -89,6 +98,12 @@ def test_lines_that_never_come_are_given_up_although_later_downloads_break_off(t
 def test_a_round_whose_downloads_all_break_off_says_why(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="broke off"):
         fetched(tmp_path, Provider([]))
+
+
+def test_one_short_download_is_not_enough_after_a_start_that_was_killed_while_it_downloaded(tmp_path: Path) -> None:
+    """Simulation seed 86: results count as late since that start, which wrote none of them."""
+    killed = [Event("ended", 900.0)]
+    assert fetched(tmp_path, Provider(LINES[:3], LINES), before=killed) == set(LINES)
 
 
 def test_lines_that_never_come_are_asked_for_again_across_starts(tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 
-import pyarrow.parquet as pq
-
 from scorer.files.files import LocalFiles, read
+from scorer.files.parquet_batches import read_whole
 
 
 def complaints(
@@ -23,7 +22,7 @@ def complaints(
     """
     seen = 0
     for number in range(shards):
-        table = pq.read_table(io.BytesIO(read(LocalFiles(), f"{out}/scores/part-{number}.parquet")), use_threads=False)
+        table = read_whole(io.BytesIO(read(LocalFiles(), f"{out}/scores/part-{number}.parquet")))
         columns = (table.column(name).to_pylist() for name in ("id", "row", "score", "error"))
         for place, (name, row, score, error) in enumerate(zip(*columns, strict=True)):
             seen += 1
