@@ -63,9 +63,8 @@ class PeoplesScale:
         """Columns of a table of systems: labels, people, people_low, people_high; with a bar acceptable_people, too."""
         k = len(self._rows.systems)
         found = {name: np.full(k, np.nan) for name in ("people", "people_low", "people_high")}
-        labels = np.zeros(k, dtype=np.int64)
+        labels = np.bincount(self._rows.system[np.isfinite(self.people)], minlength=k)
         for s, part in enumerate(self._by_weight()):
-            labels[s] = np.isfinite(part.y).sum()
             fit = fit_mean(part)
             if fit is not None:
                 found["people"][s] = fit.value

@@ -355,6 +355,11 @@ def test_labels_follow_the_weights_of_tasks():
     found = pick(flattered, 0.1, human=("human",), task="task", weights={"code": 1, "chat": 3})
     favour = next(one.labels for one in found.tipping if one.system == "large" and one.kind != "passed over")
     assert favour.value == pytest.approx(2 * 0.25)
+    lacking = pick(
+        frame.filter((pl.col("system") != "small") | (pl.col("task") == "code")), human=("human",), task="task"
+    )
+    row = lacking.systems.row(by_predicate=pl.col("system") == "small", named=True)
+    assert (row["mean"], row["people"], row["labels"]) == (None, None, 30)
 
 
 def test_choose_says_that_the_share_acceptable_to_people_follows_rows():
