@@ -62,12 +62,14 @@ def test_an_interval_beside_the_answer_holds_what_all_rows_say(tmp_path: Path) -
         assert one["low"] <= means[int(one["a"][1:])] - means[int(one["b"][1:])] <= one["high"]
 
 
-@pytest.mark.parametrize("population", ["future", "these"])
-def test_the_answer_is_the_rule_played_over_the_first_items_of_the_order(tmp_path: Path, population: str) -> None:
+@pytest.mark.parametrize(("population", "low", "high"), [("future", 0, 10), ("these", -1, 11)])
+def test_the_answer_is_the_rule_played_over_the_first_items_of_the_order(
+    tmp_path: Path, population: str, low: float, high: float
+) -> None:
     """Each item once, in the order of its hash, with the scores of each system that is still in question."""
     board = Board(tmp_path, scores(60, 4, lead=2.8))
     board.judge.refuses = {(item, 0) for item in range(0, 60, 9)}
-    found = board.run({"population": population}).answer
+    found = board.run({"population": population, "bounds": [low, high]}).answer
     rounds = Rounds(
         [f"\0i{item}" for item in range(60)], np.zeros(60, dtype=np.int64), [1.0], seed=0, future=population == "future"
     )
@@ -79,13 +81,13 @@ def test_the_answer_is_the_rule_played_over_the_first_items_of_the_order(tmp_pat
             break
         whole += bool(rule.needed().all())
         unread = np.array([(item, system) in board.judge.refuses for system in range(4)])
-        read = board.judge.scores[item] / 10
+        read = (board.judge.scores[item] - low) / (high - low)
         rule.add(np.where(unread, 0.0, read), np.where(unread, 1.0, read))
     assert found["state"] == "answered"
     assert (found["items"], found["items_of_all_systems"]) == (rule.taken, whole)
     assert found["systems"] == [f"s{place}" for place in rule.answer() or ()]
     bounds = np.array([(bound.low, bound.high) for bound in rule.bounds()])
-    assert np.array([(one["low"], one["high"]) for one in found["intervals"]]) == pytest.approx(10 * bounds)
+    assert np.array([(one["low"], one["high"]) for one in found["intervals"]]) == pytest.approx((high - low) * bounds)
 
 
 LATENCIES = {

@@ -107,3 +107,43 @@ def test_an_asymptotic_best_system_is_one_of_all_pairs_with_one_system(monkeypat
     monkeypatch.setattr(rules, "PairwiseElimination", Known)
     Decision(parse_question("best"), K, alpha=ALPHA, asymptotic=True)
     assert levels == pytest.approx([ALPHA / 2 / (K - 1)])
+
+
+def played(scores: np.ndarray, alpha: float, *, these: bool) -> tuple[list[int], int]:
+    """The rule for `best` written out: who is left, and after how many items."""
+    items, k = scores.shape
+    alive, capital, total = np.ones(k, dtype=bool), np.zeros(k), np.zeros(k)
+    sums, squares = np.zeros((k, k)), np.zeros((k, k))
+    for t in range(items):
+        left = np.flatnonzero(alive)
+        if len(left) == 1:
+            return left.tolist(), t
+        order = left[np.argsort(-total[left], kind="stable")]
+        for i in left:
+            j = order[1] if i == order[0] else order[0]
+            mean = sums[j, i] / (t + 1)
+            variance = max((squares[j, i] + 0.25) / (t + 1) - mean**2, 1e-3)
+            c = -sums[j, i] / (items - t) if these else 0.0
+            if c < -1:
+                continue
+            stake = np.clip((mean - c) / (variance + (mean - c) ** 2), 0, 0.75 / (1 + c))
+            capital[i] += np.log1p(stake * (scores[t, j] - scores[t, i] - c))
+        differences = scores[t][:, None] - scores[t][None, :]
+        sums, squares, total = sums + differences, squares + differences**2, total + scores[t]
+        surely = sums - (items - t - 1) > 1e-9 * items if these else np.zeros((k, k), dtype=bool)
+        alive &= (capital < -np.log(alpha)) & ~surely[alive].any(axis=0)
+    return np.flatnonzero(alive).tolist(), items
+
+
+@pytest.mark.parametrize("these", [False, True])
+def test_best_bets_as_the_rule_written_out(these: bool) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        scores = rng.beta(2, 2, (150, 4)) * 0.8 + np.array([0.0, 0.06, 0.0, 0.12])
+        sizes = np.full((4, 4), 150) if these else None
+        made = Decision(parse_question("best"), 4, alpha=2 * ALPHA, items=sizes)
+        for row in scores:
+            if not made.needed().any():
+                break
+            made.add(row, row)
+        assert (np.flatnonzero(made.left()).tolist(), made.taken) == played(scores, ALPHA, these=these)
