@@ -99,6 +99,8 @@ async def make_client(
 
     def looked() -> None:
         tidy(limits)
+        for limiter in limits:
+            limiter.look()  # what waits for a dead replica may go to one that joined
         for call in on_fleet:
             call()
 

@@ -42,7 +42,8 @@ class FileDiscovery:
         try:
             text = await asyncio.to_thread(self._path.read_text, "utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SpecError([f"{self._path} cannot be read: {error}. It takes one base URL a line."]) from error
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise SpecError([f"{self._path} cannot be read: {why}. It takes one base URL a line."]) from error
         lines = [(number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)]
         wrong = [
             f'{self._path}, line {number}: must be a plain http(s) address such as "http://10.0.0.1:8000/v1", without '

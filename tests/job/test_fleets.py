@@ -87,11 +87,12 @@ def run(
     at: Callable[[float], list[str] | None],
     monkeypatch: pytest.MonkeyPatch,
     said: list[str] | None = None,
+    rows: int = ROWS,
     **limits: Any,
 ) -> Status:
     monkeypatch.setattr(model_endpoints, "discovery", lambda _: Told(at))
     (folder / "in").mkdir()
-    pq.write_table(pa.table({"a": [f"text {n}" for n in range(ROWS)]}), folder / "in/a.parquet")
+    pq.write_table(pa.table({"a": [f"text {n}" for n in range(rows)]}), folder / "in/a.parquet")
     tree = {
         "input": {"shards": [f"{folder}/in/*.parquet"]},
         "judge": {"prompt": "Rate {a:fenced} from 1 to 5.", "scale": [1, 5]},
@@ -137,6 +138,17 @@ def test_rows_of_a_replica_that_drains_go_elsewhere_at_once(tmp_path: Path, monk
     assert judges.answered[A] == len(judges.asked[A]) - len(refused), "what it had in flight ended"
     seconds = max(judges.asked[B]) - 5
     assert seconds * CONCURRENCY <= ROWS - judges.answered[A] - sum(at < 5 for at in judges.asked[B]) + 2 * CONCURRENCY
+
+
+def test_requests_that_wait_for_a_dead_replica_go_to_one_that_joins_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges = Judges({A: 1.0, B: 1.0}, refuses={A: 0.5})
+    joins_s = 40.0  # probes of the dead one are half a minute apart by then
+    done = run(tmp_path, judges, lambda t: [A] if t < joins_s else [A, B], monkeypatch, rows=2 * CONCURRENCY)
+    assert (done.scored, done.failed) == (2 * CONCURRENCY, 0)
+    assert judges.answered == {A: CONCURRENCY, B: CONCURRENCY}
+    assert max(judges.asked[B]) <= joins_s + READ_S + 0.1
 
 
 def test_an_address_in_another_spelling_is_one_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
