@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from support.canary_runs import EPOCH, ROWS, Judge, layout, ran, tree
+from support.canary_runs import EPOCH, KNOWN, ROWS, Judge, layout, ran, tree
 from support.clock import inline, now
 from support.clock import run as in_virtual_time
 
@@ -55,6 +55,7 @@ def test_run_within_its_band_ends_as_one_without_canaries(tmp_path: Path) -> Non
     assert answers.column("canary").to_pylist() == list(range(len(asked)))
     assert {abs(answer["score"] - answer["known"]) for answer in answers.to_pylist()} == {0.0, 2.0}
     assert {answer["loss"] for answer in answers.to_pylist()} == {0.0, 0.5}
+    assert 55 < len(set(answers.column("row").to_pylist()[:KNOWN])) < 72, "drawn with replacement: 63 of 100 on average"
 
 
 def test_drift_ends_the_run_and_names_the_suspect_rows(tmp_path: Path) -> None:
@@ -75,7 +76,10 @@ def test_drift_ends_the_run_and_names_the_suspect_rows(tmp_path: Path) -> None:
     watch = Drift(0.1, ROWS // 2)
     in_order = load_answers(LocalFiles(), layout(tmp_path)).to_pylist()
     numbers = [answer["canary"] for answer in in_order if watch.add(answer["loss"])]
-    assert numbers[0] == alarm.canary, "losses are watched in the order in which canaries were asked"
+    assert numbers[0] == alarm.canary
+    times = [round(answer["asked_at"].timestamp(), 3) for answer in in_order]
+    assert times == sorted(times), "losses are watched in the order in which canaries were asked"
+    assert [answer["finished_at"] for answer in in_order] != sorted(answer["finished_at"] for answer in in_order)
     assert found.suspect is not None
     assert found.pending + found.scored == ROWS
 
