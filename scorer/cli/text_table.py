@@ -31,8 +31,10 @@ def aligned(rows: Rows) -> str:
     keys = next((place for place, text in enumerate(left) if not text), len(names))
     widths = _widths(names, cells)
     if (most := width()) and sum(widths) + 2 * (len(widths) - 1) > most:
-        others = sum(widths[keys:]) + 2 * (len(widths) - 1)
-        limits = [*_shares(widths[:keys], max(most - others, most // 2 - 2 * keys)), *[most // 2] * (len(names) - keys)]
+        whole = most - sum(widths[keys:]) - 2 * (len(widths) - 1)  # what the first columns have in a table of one part
+        fits = whole >= sum(min(one, _LETTERS_TO_TELL) for one in widths[:keys])
+        room = whole if fits else most // 2 - 2 * keys
+        limits = [*_shares(widths[:keys], room), *[most // 2] * (len(names) - keys)]
         cells = [[_cut(line[i], limits[i]) if left[i] else line[i] for i in range(len(names))] for line in cells]
         widths = _widths(names, cells)
     return "\n\n".join(
@@ -44,7 +46,8 @@ def aligned(rows: Rows) -> str:
     )
 
 
-_FEWEST_LETTERS = 12
+_FEWEST_LETTERS, _LETTERS_TO_TELL = 12, 18
+"""The shortest text that is cut, and that tells most names apart: for these a table is not printed in parts."""
 
 
 def _widths(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
