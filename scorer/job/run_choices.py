@@ -162,11 +162,13 @@ def _ways(plan: RunPlan) -> Iterator[Mapping[str, Any]]:
     the provider has half of its prices in batches. In batches: online.
     """
     model = plan.spec.model
-    listed = tariff(model) if model is not None and model.tier == STANDARD else None
-    if model is None or listed is None:
+    if model is None or model.tier != STANDARD:
         return
     if model.mode == "batch":
         yield {"model.mode": "online", "limits.deadline": None}
+        return
+    listed = tariff(model)
+    if listed is None:
         return
     if "flex" in listed.tiers:
         yield {"model.tier": "flex"}

@@ -257,5 +257,5 @@ def _wanted(table: RunTable, named: Sequence[str]) -> Iterator[str]:
 
 
 _OF_FIRST = ("prompt_tokens", "cost_microusd")
-"""Result columns of the first run that panels read, and of each run:"""
+"""Result columns that panels read of the first run; the next ones of each run."""
 _JUDGES_OWN = ("disagreement", "flipped", "preference_given", "preference_swapped", "judge_model")
