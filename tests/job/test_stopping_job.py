@@ -298,6 +298,16 @@ def test_another_condition_begins_the_statement_again(tmp_path: Path) -> None:
     assert verify(LocalFiles(), board.out).findings == ()
 
 
+def test_a_new_shard_begins_the_statement_again(tmp_path: Path) -> None:
+    """The population was frozen with the first start: the same systems over other items are another statement."""
+    board = Board(tmp_path, scores(40, 2, lead=3.0))
+    (tmp_path / "in/2.parquet").rename(tmp_path / "2.parquet")
+    assert board.run({"missing": "unread"}).answer["questions"] == 1
+    (tmp_path / "2.parquet").rename(tmp_path / "in/2.parquet")
+    assert board.run({"missing": "unread"}).answer["questions"] == 2
+    assert any("begins again" in said for said in board.said)
+
+
 def test_a_reread_changes_the_answer_with_the_scores(tmp_path: Path) -> None:
     board = Board(tmp_path, scores(60, 2, lead=2.0))
     assert board.run({"population": "these", "bounds": [0, 100]}).answer["systems"] == ["s1"]
