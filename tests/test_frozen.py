@@ -31,7 +31,7 @@ def test_frozen_replace_leaves_the_original_unchanged() -> None:
 
 def test_frozen_repr_and_equality_leave_out_the_fields_that_say_so() -> None:
     call = Call("https://judge", b"{}", {"authorization": "Bearer secret"})
-    assert repr(call) == "Call(url='https://judge', body=b'{}', timeout_s=None, fresh=False)"
+    assert repr(call) == "Call(url='https://judge', body=b'{}', timeout_s=None, fresh=False, output=None)"
     assert Reply(200, {}, b"", line=cast(Line, object())) == Reply(200, {}, b"")
     assert Request().key is not Request().key
     assert dataclasses.asdict(Usage(1, 2))["prompt_tokens"] == 1

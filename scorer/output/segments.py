@@ -30,7 +30,9 @@ GROUP_BYTES = 4 * 1024 * 1024
 SMALL_BYTES = 128 * 1024
 """A file that begins with less is compressed by snappy: the contexts of zstd cost half of its time."""
 FEW_ROWS = 8
-"""A file that begins with fewer rows has no dictionaries and no statistics: a reader skips none of its parts."""
+"""A file that begins with fewer rows has no dictionaries, and of statistics those of `PUBLISHED` alone."""
+PUBLISHED = ["finished_at"]
+"""Columns whose statistics say to a publisher which version of a shard a file holds."""
 SINK_BYTES = 64 * 1024
 """Buffer below the Parquet writer, which writes each column's pages by themselves."""
 UNIQUE = frozenset(("row", "id", "raw", "waited_s", "answered_s", "finished_at"))
@@ -183,7 +185,7 @@ def write(
 def _encoding(first: pa.Table | None, schema: pa.Schema) -> dict[str, Any]:
     """Options of the Parquet writer for a file that begins with these rows."""
     if first is None or first.num_rows < FEW_ROWS:  # no value can be repeated often
-        return {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
+        return {"compression": "snappy", "use_dictionary": False, "write_statistics": PUBLISHED}
     repeating = [f.name for f in schema if f.name not in UNIQUE and not pa.types.is_nested(f.type)]
     return {"compression": "snappy" if first.nbytes < SMALL_BYTES else "zstd", "use_dictionary": repeating}
 

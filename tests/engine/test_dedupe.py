@@ -591,7 +591,7 @@ def test_verify_reports_copy_whose_source_has_no_result(tmp_path: Path) -> None:
 def test_counts_read_tables_without_copied_from_column(tmp_path: Path) -> None:
     table = pa.table({"error": pa.nulls(2, pa.string()), "score": [1.0, 2.0],
                       **{name: [1, 2] for name in ("prompt_tokens", "completion_tokens", "cached_tokens",
-                                                   "cost_microusd", "attempts")}})  # fmt: skip
+                                                   "cost_microusd", "attempts", "generation")}})  # fmt: skip
     assert Counts.of(table).copied == 0
     copied = table.append_column("copied_from", pa.array([None, "s#0"]))
     assert Counts.of(copied).copied == pc.count(copied["copied_from"]).as_py() == 1

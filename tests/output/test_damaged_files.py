@@ -543,13 +543,13 @@ def _stored(made: Run) -> set[int]:
 
 @pytest.mark.slow
 def test_run_stops_with_exit_7_on_a_full_disk_and_resumes_with_room(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: two starts of the real command; the first may write no file over 20 kB, by the kernel's own limit."""
+    """Slow: two starts of the real command; the first may write no file over 10 kB, by the kernel's own limit."""
     shard(tmp_path / "in" / "a.parquet", 1000)
     path = run_file(tmp_path, judge.url, output={"path": f"{tmp_path}/out", "flush_rows": 1000})
 
     def small() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
     command = [*COMMAND, "run", str(path)]
     stopped = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=small)

@@ -112,11 +112,14 @@ def test_segment_metadata_tells_shard_fingerprint_generation_run_and_counts(tmp_
 
 
 @pytest.mark.parametrize(("rows", "stated"), [(seg.FEW_ROWS - 1, False), (seg.FEW_ROWS, True)])
-def test_a_file_of_few_rows_has_counts_and_no_statistics(tmp_path: Path, rows: int, stated: bool) -> None:
+def test_a_file_of_few_rows_has_counts_and_statistics_for_publishers_alone(
+    tmp_path: Path, rows: int, stated: bool
+) -> None:
     results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(rows)]
     path, _, _ = segment(tmp_path, results)
     group = pq.read_metadata(path).row_group(0)
-    assert all(group.column(index).is_stats_set is stated for index in range(group.num_columns))
+    columns = [group.column(index) for index in range(group.num_columns)]
+    assert all(column.is_stats_set is (stated or column.path_in_schema in seg.PUBLISHED) for column in columns)
     errors = len(range(0, rows, 3))
     _, counts = seg.read_about(LocalFiles(), path)
     assert (counts.rows, counts.scored, counts.errors) == (rows, rows - errors, {"Refused": errors})
