@@ -39,6 +39,7 @@ from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
 from scorer.job.stopping import IN_FLIGHT
 from scorer.limits.live_settings import LiveSettings
+from scorer.output.canary_files import load_state, retried
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.counts import SealedCounts
 from scorer.output.layout import Layout
@@ -299,7 +300,8 @@ class Job:
                 if revision is None and not chunks and stop.early.over and not stop.finished_shards(store):
                     return False
                 self._halt.asked = self.drain.asked or (chunks and stop.early.over)
-            if revision is None and not chunks and all(store.sealed(shard) for shard in manifest.shards):
+            doubted = spec.canary is not None and load_state(self._files, self.layout).standing is not None
+            if revision is None and not chunks and not doubted and all(map(store.sealed, manifest.shards)):
                 return False
             if here:
                 store.measure_with(make_measure(spec, ended_last, say=self._callbacks.say))
@@ -374,8 +376,6 @@ class Job:
         if revision is not None and not store.lost and not revision.sets:
             self._save(manifest.finished(revision.generation))
             if revision.span is not None:
-                from scorer.output.canary_files import retried
-
                 retried(self._files, self.layout)
         return store.lost
 

@@ -123,8 +123,9 @@ def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts)
     spent = ledger.totals(files, layout.ledger)
     pending = manifest.rows - counts.rows
     answer = answer_of(files, layout) if manifest.questions else None
+    canaries = load_state(files, layout)
     return Status(
-        state="running" if running else _state(last, pending, manifest, answer),
+        state="running" if running else _state(last, pending, manifest, answer, drifted=canaries.standing is not None),
         rows=manifest.rows,
         scored=counts.scored,
         failed=counts.failed,
@@ -148,7 +149,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts)
         forgotten=len(manifest.forgotten),
         rehearsal=manifest.rehearsal,
         selection=_selected(manifest),
-        suspect=_suspect(files, layout),
+        suspect=_span(canaries.suspect),
         batches=_batches(files, layout, unreadable),
         answer=answer,
         tiers=dict(sorted(counts.tiers.items())),
@@ -164,8 +165,7 @@ def _batches(files: Files, layout: Layout, unreadable: list[str]) -> dict[str, A
     return found.json(time.time()) if found.out else None
 
 
-def _suspect(files: Files, layout: Layout) -> dict[str, str] | None:
-    span = load_state(files, layout).suspect
+def _span(span: tuple[int, int] | None) -> dict[str, str] | None:
     return None if span is None else {"since": _iso(span[0]), "until": _iso(span[1])}
 
 
@@ -182,12 +182,16 @@ def _selected(manifest: Manifest) -> dict[str, Any] | None:
     return {"where": selection.where, "sample": selection.sample, **stop, "rows": manifest.rows, "of": rows}
 
 
-def _state(last: dict[str, Any], pending: int, manifest: Manifest, answer: dict[str, Any] | None) -> str:
-    """`complete`, `stopped` (by a budget, a set-up or a storage error) or `interrupted` (by a signal or a kill).
+def _state(
+    last: dict[str, Any], pending: int, manifest: Manifest, answer: dict[str, Any] | None, *, drifted: bool
+) -> str:
+    """`complete`, `stopped` (by a budget, a set-up, storage or drift) or `interrupted` (by a signal or a kill).
 
     `answered` or `undecided` where the last start had a question.
     """
     if not pending and manifest.open_revision is None:
+        if drifted:
+            return "stopped"
         if manifest.spec.get("stop") and answer is not None and answer.get("state") in ("answered", "undecided"):
             return str(answer["state"])
         return "complete"

@@ -26,6 +26,7 @@ from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import retry_of
 from scorer.output.canary_files import (
+    Alarm,
     CanaryAnswer,
     CanaryState,
     load_answers,
@@ -118,6 +119,28 @@ def test_recovered_judge_goes_on_and_suspect_rows_are_scored_again(tmp_path: Pat
     assert verify(LocalFiles(), f"{tmp_path}/out").complete
     with pytest.raises(SpecError, match="no suspect rows"):
         retry_of(LocalFiles(), f"{tmp_path}/out", (), suspect=True)
+
+
+def test_an_alarm_of_the_last_rows_keeps_the_run_stopped_until_a_round_of_canaries_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    level = [0.1]
+    judge = Judge(lambda _: level[0])
+    ran(tmp_path, judge)
+    alarm = Alarm(canary=40, mean=0.8, band=0.1, since=int(EPOCH * 10**6), until=int((EPOCH + 99) * 10**6))
+    state = load_state(LocalFiles(), layout(tmp_path))
+    save_state(LocalFiles(), layout(tmp_path), state.with_alarms((alarm,)))
+    found = status(LocalFiles(), f"{tmp_path}/out")
+    assert (found.state, found.pending) == ("stopped", 0)
+    level[0], asked = 0.8, len(judge.rows)
+    with pytest.raises(Drifted):
+        ran(tmp_path, judge)
+    assert status(LocalFiles(), f"{tmp_path}/out").state == "stopped"
+    level[0] = 0.1
+    found = ran(tmp_path, judge)
+    assert (found.state, found.scored) == ("complete", ROWS)
+    assert found.suspect is not None, "they were not scored again"
+    assert all(text.startswith("known") for text in judge.rows[asked:])
 
 
 def test_accepted_drift_is_recorded_and_gets_a_band_of_its_own(tmp_path: Path) -> None:
