@@ -111,6 +111,17 @@ def test_reader_confines_damage_to_its_row_group_and_yields_each_row_once(tmp_pa
                 assert row.problem.name in ("Damaged", "BadRow")
 
 
+def test_reader_confines_damage_where_the_row_groups_before_it_are_finished(tmp_path: Path) -> None:
+    path = written(tmp_path / "s.parquet", "checksums")
+    shard, places = shard_of(path), chunk(path, 1, "response")
+    damage(path, range(places.start + 100, places.stop), Random(1), 1)
+    todo = np.arange(ROWS) >= GROUP
+    rows = [row for batch in reader().read(Work(shard, todo=todo)) for row in batch]
+    assert [row.number for row in rows] == list(range(GROUP, ROWS))
+    damaged = [row.number for row in rows if row.problem is not None]
+    assert damaged == list(range(damaged[0], 2 * GROUP))
+
+
 def test_reader_yields_no_altered_text_with_page_checksums(tmp_path: Path) -> None:
     path = written(tmp_path / "s.parquet", "checksums")
     whole, shard = path.read_bytes(), shard_of(path)

@@ -21,8 +21,7 @@ class Patience:
 
     def __init__(self, until: float = 0.0) -> None:
         self.until = until
-        self.lied_to = False
-        """The last reply's headers were lies: until a true one comes, each request may wait for a minute."""
+        self._lied_at = -math.inf  # when the last request was sent whose headers were lies; -inf: truth came since
         self._cut_at, self._cut_s = -math.inf, 1.0
         self._failures = 0
         self._broke_at = -math.inf
@@ -30,9 +29,18 @@ class Patience:
 
     def excuse(self, now: float, seconds: float = 0.0) -> None:
         """Silence for so long, and the usual patience beyond it, says nothing."""
-        if self.lied_to:
+        if self._lied_at > -math.inf:  # until a true answer comes, each request may wait for a minute
             seconds = max(seconds, LONGEST_PAUSE_S)
         self.until = max(self.until, now + seconds + PATIENCE_S)
+
+    def lied(self, asked_at: float) -> None:
+        """The headers of a reply were lies."""
+        self._lied_at = max(self._lied_at, asked_at)
+
+    def heard_truth(self, asked_at: float) -> None:
+        """The headers of an answer are true. They take back the lies to requests that were sent no later."""
+        if asked_at > self._lied_at:
+            self._lied_at = -math.inf
 
     def asked(self, now: float, timeout_s: float) -> None:
         """A request; while the breaker is open, no other one may be in flight."""

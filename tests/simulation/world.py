@@ -249,7 +249,7 @@ class World:
             book.failures += 1
             self._failed(row, outcome.wire)
             raise Unreachable("the judge broke off, or did not answer in time", billed=True)
-        headers = self._headers(outcome)
+        headers = self._headers(outcome, asked_at)
         self._arrived(row, book, outcome, headers, asked_at)
         lies = bill is not None and self._setting.lie
         return Reply(outcome.status, headers, self.truth.rewritten(outcome.body, *bill) if lies else outcome.body)
@@ -291,12 +291,14 @@ class World:
             self._broken(f"{self.billed_pico} pico-dollars are billed, the cap is {self.caps['max_usd']} USD")
         return true
 
-    def _headers(self, outcome: Outcome) -> dict[str, str]:
+    def _headers(self, outcome: Outcome, asked_at: float) -> dict[str, str]:
         date = formatdate(EPOCH + self.clock(), usegmt=True)
         headers = {"content-type": replies.JSON, "date": date, **outcome.headers}
-        self.patience.lied_to = self.clock() < self._lies_until
-        if self.patience.lied_to:
+        if self.clock() < self._lies_until:
+            self.patience.lied(asked_at)
             headers |= self._draw.choice(_LIES)
+        elif outcome.status == 200:
+            self.patience.heard_truth(asked_at)
         return headers
 
     def _arrived(self, row: str, book: RowBook, outcome: Outcome, headers: dict[str, str], asked_at: float) -> None:

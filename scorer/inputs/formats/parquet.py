@@ -54,9 +54,10 @@ class Parquet:
             file, pre_buffer=False, buffer_size=READ_BUFFER, page_checksum_verification=True
         ) as parquet:
             columns = leaves(wanted.columns, parquet.schema_arrow)
+            careful = wanted.careful
             for group in _groups(parquet.metadata, wanted.todo, at):
-                careful = wanted.careful and group.first <= wanted.at < group.stop
                 yield from (_one_by_one if careful else _batches)(parquet, group, columns, at)
+                careful = False  # the damage was in the first group with a row to do
 
 
 def _end(file: BinaryIO, size: int) -> bytes:
