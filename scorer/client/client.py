@@ -389,7 +389,7 @@ class HttpClient:
             return completion if outcome.usage is completion.usage else replace(completion, usage=None)
         except _Another:
             _drop(reply)
-            outcome = Outcome(Billing.UNKNOWN, hint=hint, alive=True)
+            outcome = Outcome(Billing.UNKNOWN, hint=hint)  # a copy of an earlier reply says nothing of the endpoint now
             raise
         except TransientError as error:
             _drop(reply)

@@ -90,12 +90,17 @@ class Night:
     wrong: list[str]
     limits: LocalLimiter
     books: Ledger
+    alive: list[bool | None]
+    """What each settled attempt said of the endpoint."""
 
 
 async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause_s: float = 0.0) -> Night:
     """Every question put to the server, so many at once."""
     books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
-    limits = LocalLimiter(RateLimits(concurrency=at_once), Budget(books))
+    alive: list[bool | None] = []
+    limits = LocalLimiter(
+        RateLimits(concurrency=at_once), Budget(books), on_settle=lambda _, outcome: alive.append(outcome.alive)
+    )
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     wrong: list[str] = []
@@ -118,7 +123,7 @@ async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(one_after_another())
-    return Night(wrong, limits, books)
+    return Night(wrong, limits, books, alive)
 
 
 def texts(many: int) -> list[str]:
@@ -134,6 +139,7 @@ async def test_client_gives_duplicate_reply_to_no_other_row(at_once: int, late_s
     totals = night.books.totals
     assert totals.requests == 24, "each row is billed once by its own reply"
     assert totals.maybe_requests == len(server.asked) - 24, "what was thrown away counts as possibly billed"
+    assert night.alive.count(True) == 24, "a copy of an earlier reply says nothing of the endpoint now"
     assert set(server.asked) == set(texts(24))
 
 
