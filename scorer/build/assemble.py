@@ -175,7 +175,7 @@ async def make_client(
 def _served(
     model: Model, stack: AsyncExitStack, checks: list[Callable[[], None]], served: Mapping[str, str]
 ) -> str | None:
-    """The address of the model's embedded judge, which is started where nobody has; None for any other model."""
+    """The address of the model's embedded judge, started here unless it runs already; None for any other model."""
     return None if model.provider != "embedded" else served.get(model.alias) or _serve(model, stack, checks)
 
 

@@ -109,12 +109,12 @@ class ModelEndpoints:
     def _leaders(self, provider: Any, local: LocalLimiter) -> CacheLeaders | None:
         if self._model.cache == "none":
             return None
-        told = (
+        warning = (
             f'model.cache = "auto": replies of {provider!r} read nothing from a cache where they should. Requests do '
             "not wait for one another there any more."
         )
         least_bytes = least_tokens(self._model.name or "") * BYTES_A_TOKEN
-        return CacheLeaders(self._clock, least_bytes, lambda: local.note(told))
+        return CacheLeaders(self._clock, least_bytes, lambda: local.note(warning))
 
 
 def tidy(limiters: list[LocalLimiter]) -> None:
