@@ -65,7 +65,7 @@ def _children() -> list[str]:
 
 
 def table(out: str, first: int) -> dict[str, Any]:
-    """Money and ways of the rows of an output folder, in a process of its own: polars' memory is nobody's here."""
+    """Money and ways of the rows of an output folder, in a process of its own, whose memory is not measured."""
     text = subprocess.run(
         [sys.executable, "-m", "benchmarks.provider_batches", "--read", out, str(first)],
         cwd=ROOT, check=True, capture_output=True, text=True,

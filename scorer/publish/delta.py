@@ -22,7 +22,18 @@ import pyarrow as pa
 from scorer.errors import SpecError, StorageError
 from scorer.publish.columns import DELTA, added, check_partitions, lake_schema, same_partitions
 from scorer.publish.delta_transactions import Transactions
-from scorer.publish.sealed import RUN, Sealed, Step, Stream, Version, by_schema, no_step, properties_of
+from scorer.publish.sealed import (
+    RUN,
+    Sealed,
+    Step,
+    Stream,
+    Version,
+    by_schema,
+    named,
+    newer_than,
+    no_step,
+    properties_of,
+)
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -74,7 +85,7 @@ class Delta:
         from deltalake.exceptions import CommitFailedError, DeltaError
 
         wanted = lake_schema(shards[0].schema, DELTA)
-        what = shards[0].shard if len(shards) == 1 else f"{shards[0].shard} and {len(shards) - 1} more shards"
+        what = named(shards)
         try:
             for lost in range(TRIES):
                 try:
@@ -98,7 +109,7 @@ class Delta:
 
         table = self._open(wanted)
         published = self._published(table, shards)
-        newer = [s for s in shards if s.shard not in published or s.version.is_newer_than(published[s.shard])]
+        newer = newer_than(shards, published)
         if not newer:
             return []
         has = pa.schema(table.schema().to_arrow())

@@ -19,7 +19,7 @@ import pyarrow as pa
 from scorer.errors import SpecError, StorageError
 from scorer.publish.columns import ICEBERG, added, check_partitions, lake_schema, same_partitions
 from scorer.publish.iceberg_snapshots import Snapshots, rows_of
-from scorer.publish.sealed import RUN, Sealed, Step, Stream, by_schema, no_step, properties_of
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, by_schema, named, newer_than, no_step, properties_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -76,7 +76,7 @@ class Iceberg:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 
         wanted = lake_schema(shards[0].schema, ICEBERG)
-        what = shards[0].shard if len(shards) == 1 else f"{shards[0].shard} and {len(shards) - 1} more shards"
+        what = named(shards)
         for lost in range(TRIES):
             try:
                 with self._as_storage_error(what):
@@ -94,7 +94,7 @@ class Iceberg:
         # In this copy of the metadata only: nothing of it is written.
         table.properties["commit.retry.num-retries"] = "0"
         published = self._snapshots.published(table, shards)
-        newer = [s for s in shards if s.shard not in published or s.version.is_newer_than(published[s.shard])]
+        newer = newer_than(shards, published)
         if not newer:
             return []
         new = added(table.schema().as_arrow(), wanted, ICEBERG, self.target)

@@ -5,7 +5,7 @@ Knows no table format. Rows are read a batch at a time, so that a shard of any s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -200,6 +200,16 @@ class GroupPublisher(Publisher, Protocol):
         publishes each by itself. Raises as `publish`.
         """
         ...
+
+
+def named(shards: Sequence[Sealed]) -> str:
+    """The shards of one commit, for a message."""
+    return shards[0].shard if len(shards) == 1 else f"{shards[0].shard} and {len(shards) - 1} more shards"
+
+
+def newer_than(shards: Sequence[Sealed], published: Mapping[str, Version]) -> list[Sealed]:
+    """Those of the shards that a table lacks, or has in an earlier version; `published` has its versions by shard."""
+    return [one for one in shards if one.shard not in published or one.version.is_newer_than(published[one.shard])]
 
 
 def by_schema(shards: Sequence[Sealed]) -> list[list[Sealed]]:

@@ -109,7 +109,7 @@ class RehearsalJudge:
     ) -> Outcome:
         """What becomes of a request in a batch: no limit, no latency, and of the faults but `prose` and `null`.
 
-        It is not in the books. Its reply names the `tier`. `cache_misses` is the probability that it reads nothing from
+        It is not logged. Its reply names the `tier`. `cache_misses` is the probability that it reads nothing from
         the cache.
         """
         try:
@@ -132,7 +132,7 @@ class RehearsalJudge:
         return replace(outcome, body=body, headers=messages.headers(outcome.headers, self.epoch + now))
 
     def settle(self, outcome: Outcome, now: float, *, delivered: bool) -> None:
-        """Writes an answer into the books; `delivered` says whether the client was still connected."""
+        """Writes an answer into the log of requests; `delivered` says whether the client was still connected."""
         self.books.settled(now, outcome.fate, outcome.fault, outcome.row, outcome.bill, delivered=delivered)
 
     def tokenize(self, body: Any) -> tuple[int, bytes]:
