@@ -102,9 +102,10 @@ def unready(names: Sequence[str]) -> dict[str, str]:
 
 
 def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
-    """From medians over the repeats. `steady_rows_per_s` and the CPU leave out what a run on few rows takes.
+    """From medians over the repeats. `steady_rows_per_s` and `cpu_us_per_row` leave out what a run on few rows takes.
 
-    Both are None where the start is most of it: their difference would be noise.
+    Both are None where the start is most of it: their difference would be noise. `cpu_with_start_us_per_row` is all
+    CPU of the process, divided by the rows.
     """
     few = Took(*(median(values) for values in zip(*(astuple(one) for one, _ in taken), strict=True)))
     all_ = Took(*(median(values) for values in zip(*(astuple(one) for _, one in taken), strict=True)))
@@ -114,6 +115,7 @@ def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
         "steady_rows_per_s": (count - FEW) / (all_.wall_s - few.wall_s) if distinct else None,
         "start_s": few.wall_s,
         "cpu_us_per_row": (all_.cpu_s - few.cpu_s) / (count - FEW) * 1e6 if distinct else None,
+        "cpu_with_start_us_per_row": all_.cpu_s / count * 1e6,
         "peak_mb": all_.peak_mb,
         "wall_s": [round(took.wall_s, 3) for _, took in taken],
     }
@@ -127,8 +129,9 @@ def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> 
         return {}
     keys = ("rows_per_s", "steady_rows_per_s")
     found_ratios = {f"{key}_to_bare": one[key] / bare[key] for key in keys if one[key] and bare[key]}
-    if one["cpu_us_per_row"] and bare["cpu_us_per_row"]:
-        found_ratios["cpu_to_bare"] = bare["cpu_us_per_row"] / one["cpu_us_per_row"]
+    for of, key in (("cpu_to_bare", "cpu_us_per_row"), ("cpu_with_start_to_bare", "cpu_with_start_us_per_row")):
+        if one[key] and bare[key]:
+            found_ratios[of] = bare[key] / one[key]
     if one["cpu_us_per_row"] and (wire_us := found.get("bare-wire", {}).get("cpu_us_per_row")):
         found_ratios["cpu_to_wire"] = wire_us / one["cpu_us_per_row"]
     return found_ratios
@@ -137,16 +140,17 @@ def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> 
 def table(result: dict[str, Any]) -> str:
     """What people read, as Markdown."""
     lines = [
-        "| contender | rows/s | to bare | without start | to bare | CPU us/row | to bare | to wire | peak MB "
-        "| start s |",
-        "| --- " + "| ---: " * 9 + "|",
+        "| contender | rows/s | to bare | without start | to bare | CPU us/row | to bare | to wire "
+        "| CPU with start | to bare | peak MB | start s |",
+        "| --- " + "| ---: " * 11 + "|",
     ]
     for name, one in result["contenders"].items():
         whole, steady = (one.get(f"{key}_to_bare") for key in ("rows_per_s", "steady_rows_per_s"))
         lines.append(
             f"| {name} | {one['rows_per_s']:.0f} | {_cell(whole, 2)} | {_cell(one['steady_rows_per_s'])} | "
             f"{_cell(steady, 2)} | {_cell(one['cpu_us_per_row'])} | {_cell(one.get('cpu_to_bare'), 2)} | "
-            f"{_cell(one.get('cpu_to_wire'), 2)} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
+            f"{_cell(one.get('cpu_to_wire'), 2)} | {_cell(one['cpu_with_start_us_per_row'])} | "
+            f"{_cell(one.get('cpu_with_start_to_bare'), 2)} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
         )
     return "\n".join(lines)
 
