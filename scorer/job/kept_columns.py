@@ -19,6 +19,7 @@ from scorer.files.files import Files
 from scorer.inputs.column_windows import ColumnWindows
 from scorer.inputs.identity import schema_now
 from scorer.inputs.shards import kept_types, missing_columns
+from scorer.job.start import stored_spec
 from scorer.output import segments as seg
 from scorer.output.damage import unreadable
 from scorer.output.layout import Layout, shown
@@ -33,20 +34,24 @@ def keep_columns(plan: RunPlan, files: Files, layout: Layout, manifest: Manifest
 
     Blocking. Nothing where they are as they were. Raises OutputError where the input is gone or changed, or a result
     file is damaged, InputError where the input lacks a column or cannot be read, each before that file is touched.
+    While files are replaced, `kept` of run.json is null.
     """
     wanted = tuple(plan.spec.input.keep)
     if manifest.kept == wanted:
         return manifest
     stored = [(shard, paths) for shard in manifest.shards if (paths := _files_of(files, layout, manifest, shard))]
-    schemas = _checked(plan, files, [shard for shard, _ in stored])
+    schemas = _checked(plan, files, manifest.shards)
     edition = manifest.edition + bool(stored)
+    manifest = replace(manifest, spec=stored_spec(plan), edition=edition)
+    if stored:
+        save(files, layout, replace(manifest, kept=None))
     for shard, paths in stored:
         schema = schema_of(plan, files, shard)
         for path in paths:
             _rewrite(plan, files, layout, shard, path, schema, edition)
     types = {path: kept_types(schema, plan.columns.kept) for path, schema in schemas.items()}
     shards = tuple(replace(shard, types=types.get(shard.path, shard.types)) for shard in manifest.shards)
-    changed = replace(manifest, shards=shards, kept=wanted, edition=edition)
+    changed = replace(manifest, shards=shards, kept=wanted)
     save(files, layout, changed)
     return changed
 

@@ -92,6 +92,8 @@ def reread(
                 f"{layout.out} has provider batches that are out: their replies answer the judge as it is. Collect "
                 "them first: `scorer run` with the run file, or `scorer run --collect`."
             )
+        if manifest.kept is None:
+            raise OutputError(f"{layout.out}: a change of input.keep is not finished. Finish it first: `scorer run`.")
         plan = _planned(manifest, out, sets)
         places = _places(files, manifest, out)
         repair(files, layout, manifest, say)

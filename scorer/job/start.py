@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -85,7 +86,7 @@ def open_manifest(
     opened = Manifest(
         fingerprint,
         plan.covers,
-        stored_spec(plan),
+        stored_spec(plan, _kept_until_changed(plan, manifest)),
         created,
         shards,
         revisions,
@@ -136,9 +137,22 @@ def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
     return True
 
 
-def stored_spec(plan: RunPlan) -> dict[str, object]:
-    """The spec that run.json stores for `scorer retry`; it needs neither the run file nor `judge.prompt_file`."""
+def _kept_until_changed(plan: RunPlan, manifest: Manifest | None) -> Sequence[str]:
+    """The `input.keep` of the stored results, which `keep_columns` changes later."""
+    if manifest is None:
+        return plan.spec.input.keep
+    given: Sequence[str] = manifest.spec.get("input", {}).get("keep", ())
+    return given if manifest.kept is None else manifest.kept
+
+
+def stored_spec(plan: RunPlan, keep: Sequence[str] | None = None) -> dict[str, object]:
+    """The spec that run.json stores for `scorer retry`; it needs neither the run file nor `judge.prompt_file`.
+
+    `keep` stands for its `input.keep`.
+    """
     spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"rehearsal"})
+    if keep is not None and list(keep) != list(plan.spec.input.keep):
+        spec["input"]["keep"] = list(keep)
     if "prompt" in plan.covers["judge"]:
         spec["judge"] = {**spec.get("judge", {}), "prompt": plan.covers["judge"]["prompt"]}
         spec["judge"].pop("prompt_file", None)

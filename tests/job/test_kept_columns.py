@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 import pyarrow as pa
@@ -17,6 +19,7 @@ from scorer import scan_scores
 from scorer.config.spec import fingerprint
 from scorer.errors import InputError, Interrupted, OutputError
 from scorer.files.files import LocalFiles
+from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
@@ -127,6 +130,54 @@ def test_column_that_a_shard_lacks_is_refused_before_anything_is_touched(run: Ru
     with pytest.raises(InputError, match="has no column 'nothing'"):
         run.run()
     assert {path: path.read_bytes() for path in Path(run.out, "scores").iterdir()} == before
+    assert run.verify().findings == ()
+    keep(run, "length")
+    run.run()
+    check(run, "length")
+    assert run.wire.asked.total() == 80
+
+
+def test_change_that_was_killed_half_way_is_no_damage(run: Run) -> None:
+    run.run()
+    killed_half_way(run)
+    verdict = run.verify()
+    assert len(verdict.findings) == 1
+    assert "input.keep" in verdict.findings[0]
+    assert verdict.damaged == ()
+    with pytest.raises(OutputError, match="scorer run"):
+        reread(LocalFiles(), run.out, ["judge.read=number"])
+    assert scan_scores(run.out).collect().height == 80
+    run.run()
+    check(run, "tags")
+    assert run.wire.asked.total() == 80
+
+
+def test_change_that_was_killed_half_way_is_taken_back(run: Run) -> None:
+    run.run()
+    killed_half_way(run)
+    keep(run, "length")
+    run.run()
+    check(run, "length")
+    assert run.wire.asked.total() == 80
+
+
+class DiesAtScores(LocalFiles):
+    """A disk whose process dies once the first file of `scores` is replaced."""
+
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        with super().create(path) as file:
+            yield file
+        if Path(path).parent.name == "scores":
+            raise Crash
+
+
+def killed_half_way(run: Run) -> None:
+    """One sealed file has the column `tags` instead of `length`, and the other one not yet."""
+    keep(run, "tags")
+    with pytest.raises(Crash):
+        run.run(DiesAtScores())
+    assert sorted(pq.read_schema(path).names[3] for path in Path(run.out, "scores").iterdir()) == ["length", "tags"]
 
 
 def test_input_that_is_gone_is_refused_before_anything_is_touched(run: Run) -> None:

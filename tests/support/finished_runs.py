@@ -82,7 +82,8 @@ def finished_run(
         found.append(shard)
         first += count
     kept = {"output": {"path": layout.out}, "input": {"shards": [f"{root}/in/*.parquet"], "keep": list(keep)}}
-    save(files, layout, Manifest(FINGERPRINT, {}, {**kept, **spec}, "2026-11-24T00:00:00+00:00", tuple(found), id=run))
+    spec, names = {**kept, **spec}, tuple(keep)
+    save(files, layout, Manifest(FINGERPRINT, {}, spec, "2026-11-24T00:00:00+00:00", tuple(found), id=run, kept=names))
     return layout.out
 
 

@@ -47,7 +47,7 @@ class Output:
         self.layout = Layout(f"{root}/out")
         (root / "in").mkdir()
         self.shards = tuple(_shard(root / "in", "abcdefgh"[n], size) for n, size in enumerate(sizes))
-        save(self.files, self.layout, Manifest(FINGERPRINT, {}, {}, "2026-11-24T00:00:00+00:00", self.shards))
+        save(self.files, self.layout, Manifest(FINGERPRINT, {}, {}, "2026-11-24T00:00:00+00:00", self.shards, kept=()))
         self.start = 0
 
     def store(self, revision: int | None = None, **options: Any) -> Store:

@@ -91,6 +91,8 @@ def _faults(files: Files, layout: Layout, manifest: Manifest, unchecked: list[st
     if (revision := manifest.open_revision) is not None:
         ends = "`scorer reread` ends" if revision.kind == "reread" else "`scorer retry` or `scorer run` ends"
         yield Fault(f"generation {revision.generation} is not finished", f"{ends} it")
+    if manifest.kept is None:
+        yield Fault("a change of input.keep is not finished", "`scorer run` ends it")
     yield from batch_faults(files, layout, manifest)
     yield from _ledger(files, layout, counts)
 

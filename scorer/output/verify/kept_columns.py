@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from scorer.errors import Damaged
 from scorer.files.arrow_take import take
 from scorer.files.files import Files
 from scorer.inputs.column_windows import ColumnWindows
+from scorer.output import segments as seg
+from scorer.output.schema import kept_names, modern
 from scorer.types import Shard
+
+_NEAR = 65536
+"""The most input rows that are held at once for the comparison."""
+
+
+def kept_in(files: Files, paths: Sequence[str]) -> list[str]:
+    """The kept columns that all of these result files have. Raises Broken where one cannot be read."""
+    found: set[str] | None = None
+    for path in paths:
+        with seg.broken(path), files.open(path) as file:
+            names = {*kept_names(modern(pq.read_schema(file)).names)}
+        found = names if found is None else found & names
+    return sorted((found or set()) - {"id"})
 
 
 class Copied:
@@ -60,6 +78,16 @@ class Copied:
         ]
         places = [place for place in first_of if place is not None]
         return int(rows[min(places)]) if places else None
+
+
+def near(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in parts whose first and last row are less than `_NEAR` apart, so that little input is held at once."""
+    rows = batch.column("row").to_numpy()
+    at = 0
+    while at < len(rows):
+        stop = int(np.searchsorted(rows, rows[at] + _NEAR))
+        yield batch.slice(at, stop - at)
+        at = stop
 
 
 def _array(column: pa.Array | pa.ChunkedArray) -> pa.Array:

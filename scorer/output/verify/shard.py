@@ -7,7 +7,7 @@ nothing; holds a window of rows at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 
 import numpy as np
@@ -23,12 +23,9 @@ from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.manifest import Manifest
 from scorer.output.merge import merge
-from scorer.output.schema import lacking, modern, result_schema
-from scorer.output.verify.kept_columns import Copied
+from scorer.output.schema import kept_names, lacking, modern, result_schema
+from scorer.output.verify.kept_columns import Copied, kept_in, near
 from scorer.types import Mask, Shard
-
-_NEAR = 65536
-"""The most input rows that are held at once for the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +68,12 @@ class Inspector:
         revision = manifest.open_revision
         self._unread = revision.generation if revision is not None and revision.kind == "reread" else 0
         """Files of an earlier generation are not yet read again: they have the fingerprint from before the reread."""
-        given = manifest.spec.get("input", {})
-        self._kept = {*given.get("keep", ())}
         self._copies = bool(manifest.spec.get("judge", {}).get("dedupe"))
         self._right = result_schema(copies=self._copies)
-        self._given = {**({"id": given["id"]} if given.get("id") else {}), **{name: name for name in self._kept}}
-        """The input's column of each copied column."""
+        given = manifest.spec.get("input", {})
+        self._id = {"id": given["id"]} if given.get("id") else {}
+        self._kept = None if manifest.kept is None else given.get("keep", ())
+        """None where `input.keep` is being changed: each file then has columns of its own."""
 
     def shard(self, shard: Shard, *, sealed: bool, same_input: bool) -> Inspection:
         """Checks one shard. The copied columns are compared where the input is still the same."""
@@ -107,7 +104,7 @@ class Inspector:
                 if fault := self._bytes(shard, path):
                     yield fault
                     return
-                with Copied(self._files, shard, self._given if same_input else {}) as given:
+                with Copied(self._files, shard, self._given([path]) if same_input else {}) as given:
                     for batch in self._batches(path):
                         rows = batch.column("row").to_numpy()
                         if not self._in_order(rows, upto, belongs):
@@ -116,7 +113,7 @@ class Inspector:
                             return
                         counts.add(seg.Counts.of(batch))
                         yield from self._rows(shard, path, batch)
-                        for part in _near(batch):
+                        for part in near(batch):
                             first, last = part.column("row")[0].as_py(), part.column("row")[-1].as_py()
                             if (row := given.differs(first, part, last + 1)) is not None:
                                 yield _another_row(path, row)
@@ -157,7 +154,7 @@ class Inspector:
             yield from faults
             if not faults:
                 intact.append(segment)
-        if same_input and self._given:
+        if same_input:
             yield from self._values(shard, intact, found)
         for generation, seen in times.items():
             if twice := int((seen > 1).sum()):
@@ -198,13 +195,14 @@ class Inspector:
     def _values(self, shard: Shard, segments: list[Segment], found: Inspection) -> Iterator[Fault]:
         """Checks the copied columns of all segments in row order, so that the input is read once."""
         inputs = [(self._layout.segment(s), s.first, s.last) for s in segments]
-        if not inputs:
-            return
         try:
+            copied = self._given([path for path, _, _ in inputs])
+            if not copied or not inputs:
+                return
             with self._files.open(inputs[0][0]) as file:
                 stored = pq.read_schema(file)
-            columns = pa.schema([f for f in stored if f.name in {"row", "generation", "error", *self._given}])
-            with Copied(self._files, shard, self._given) as given:
+            columns = pa.schema([f for f in stored if f.name in {"row", "generation", "error", *copied}])
+            with Copied(self._files, shard, copied) as given:
                 for start, stop, table in merge(self._files, inputs, columns, some=True):
                     if (row := given.differs(start, table.combine_chunks(), stop)) is not None:
                         for segment in segments:
@@ -218,6 +216,11 @@ class Inspector:
 
     def _holds(self, path: str, row: int) -> bool:
         return bool((seg.read_columns(self._files, path, ["row"]).column("row").to_numpy() == row).any())
+
+    def _given(self, paths: Sequence[str]) -> dict[str, str]:
+        """The input's column of each copied column of these result files."""
+        kept = self._kept if self._kept is not None else kept_in(self._files, paths)
+        return {**self._id, **{name: name for name in kept}}
 
     # --- one file -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +245,8 @@ class Inspector:
         if missing := lacking(batch.schema, copies=self._copies):
             yield Fault(path, f"lacks the columns {', '.join(missing)}", damaged=True)
             return
-        named = [field for field in self._right if field.name not in self._kept and field.name in stored.names]
+        kept = kept_names(stored.names)
+        named = [field for field in self._right if field.name not in kept and field.name in stored.names]
         types = [(field.name, field.type, stored.field(field.name).type) for field in named]
         if wrong := [f"{name} is {found}, not {right}" for name, right, found in types if found != right]:
             yield Fault(path, f"of the wrong type: {', '.join(wrong)}", damaged=True)
@@ -267,16 +271,6 @@ class Inspector:
             pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet,
         ):
             yield from seg.batches(parquet)
-
-
-def _near(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in parts whose first and last row are less than `_NEAR` apart, so that little input is held at once."""
-    rows = batch.column("row").to_numpy()
-    at = 0
-    while at < len(rows):
-        stop = int(np.searchsorted(rows, rows[at] + _NEAR))
-        yield batch.slice(at, stop - at)
-        at = stop
 
 
 def _not_compared(shard: Shard, given: Copied) -> list[str]:
