@@ -192,6 +192,8 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
     Raises ValueError where the file has other columns, or lacks one that is never null.
     """
+    if table.schema.equals(schema):  # a cast of 26 columns to their own types takes .3 ms
+        return pa.Table.from_arrays(table.columns, schema=schema)
     if table.schema.names != schema.names:
         table = table.rename_columns(modern(table.schema).names)
         has = set(table.schema.names)

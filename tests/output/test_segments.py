@@ -266,6 +266,32 @@ def test_counts_hold_token_sums_beyond_32_bits() -> None:
     assert seg.Counts.of(table(one)).prompt_tokens == 2**40
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(["", "Refused", "TooLong", "priced"]), max_size=20), max_size=3),
+    st.sampled_from([1, seg.WINDOW]),
+)
+def test_counts_of_a_table_are_those_of_its_rows(chunks: list[list[str]], copies: int) -> None:
+    """In chunks that have nulls, none, or nothing else; beyond a window errors are counted by Arrow."""
+    parts = [
+        table(*(made_of(number, kind) for number, kind in enumerate(kinds)), schema=SCHEMA) for kinds in chunks
+    ] or [table()]
+    whole = pa.concat_tables(parts * copies)
+    kinds = [kind for part in chunks for kind in part] * copies
+    counts = seg.Counts.of(whole)
+    wanted = {name: kinds.count(name) for name in ("Refused", "TooLong") if name in kinds}
+    assert (counts.rows, counts.errors) == (len(kinds), wanted)
+    assert counts.prompt_tokens == 10 * len(kinds)
+    assert counts.reasoning_tokens == 7 * kinds.count("priced")
+
+
+def made_of(number: int, kind: str) -> Result:
+    if kind in ("", "priced"):
+        usage = Usage(10, 2, 1, reasoning_tokens=7 if kind else None)
+        return dataclasses.replace(result(SHARD, number), usage=usage)
+    return result(SHARD, number, error=kind)
+
+
 # --- long rows --------------------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,9 @@ class Connector:
 
     async def _connected(self, origin: Origin, lost: Callable[[Connection], None]) -> Connection:
         left = await self._addresses(origin.host, origin.port)
+        if len(left) == 1 and left[0][0] == socket.AF_INET:  # two fifths of the CPU of a socket that is made here
+            host, port = left[0][4]
+            return await self._on_loop(origin, lost, host=host, port=port, family=socket.AF_INET)
         while True:
             wire = await aiohappyeyeballs.start_connection(
                 left, happy_eyeballs_delay=NEXT_ADDRESS_S if len(left) > 1 else None, interleave=1
@@ -59,12 +62,7 @@ class Connector:
             peer = wire.getpeername()
             try:
                 wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                _, connection = await self._loop.create_connection(
-                    partial(Connection, lost, self._loop.time()),
-                    sock=wire,
-                    ssl=self._tls_context() if origin.tls else None,
-                    server_hostname=origin.host.rstrip(".") if origin.tls else None,
-                )
+                return await self._on_loop(origin, lost, sock=wire)
             except OSError:
                 wire.close()
                 aiohappyeyeballs.remove_addr_infos(left, peer)
@@ -73,8 +71,16 @@ class Connector:
             except BaseException:
                 wire.close()
                 raise
-            else:
-                return connection
+
+    async def _on_loop(self, origin: Origin, lost: Callable[[Connection], None], **where: Any) -> Connection:
+        """A connection over the socket or to the address that `where` names, as the loop takes it."""
+        _, connection = await self._loop.create_connection(
+            partial(Connection, lost, self._loop.time()),
+            ssl=self._tls_context() if origin.tls else None,
+            server_hostname=origin.host.rstrip(".") if origin.tls else None,
+            **where,
+        )
+        return connection
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
