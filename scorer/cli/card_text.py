@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scorer.cli.styles import Styles
 from scorer.escapes import printable, printable_line
+from scorer.report.prompt_names import is_prompt
 from scorer.text_width import cells, cropped, wrapped
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class CardText:
     def card(self, card: Card, beside: str = "", prompt: bool = True) -> str:
         """All of a row, without its `prompt` where that is False; `beside` says why it was picked."""
         lines = [self._rule(card, beside), *self._labels(card)]
-        prompts = [name for name in card.texts if name.startswith("prompt")]
+        prompts = [name for name in card.texts if is_prompt(name)]
         left_out = prompts[0 if not prompt else len(prompts) if self._all else 1 :]
         for name, text in card.texts.items():
             lines += self._block(name, text) if name not in left_out else []

@@ -21,6 +21,7 @@ from scorer.report.folding import Fold, whole
 from scorer.report.input_rows import InputRow, read_rows
 from scorer.report.page.data import Card, Text, Verdict
 from scorer.report.picks import Picked
+from scorer.report.prompt_names import column_name, prompt_name
 from scorer.report.row_facts import facts_of
 from scorer.report.run_table import RowKey, RunTable
 from scorer.report.stored_judge import Asked
@@ -126,12 +127,14 @@ class _Cards:
             named |= {f"{side}: {name}": name for side, name in zip("ab", columns.pair, strict=True)}
             ends = ends[1:]
         named |= {role: name for role, name in ends if name is not None}
-        beside = {said: _plain(name, values[name]) for said, name in named.items() if values.get(name) is not None}
+        beside = {
+            column_name(said): _plain(name, values[name]) for said, name in named.items() if values.get(name) is not None
+        }
         texts: dict[str, Text] = {}
         several = len({tuple(one.prompts) for one in asked.values()}) > 1
         for run, one in asked.items():
             for of, prompt in one.prompts if several or not texts else ():
-                name = ", ".join(part for part in (f"prompt of {run}" if several else "prompt", of) if part)
+                name = prompt_name(run if several else None, of)
                 texts[name] = self._fold_prompt(prompt if self._verbatim else _without(prompt, beside))
         return {**texts, **{name: self._fold(text) for name, text in beside.items()}}
 

@@ -10,6 +10,7 @@ from support.recorded import recorded_run
 from scorer.output.manifest import Manifest
 from scorer.report.folding import fold_characters
 from scorer.report.page.data import Card, Text
+from scorer.report.prompt_names import is_prompt
 from scorer.report.row_texts import RowTexts, row_texts
 from scorer.report.run_table import open_runs
 from scorer.report.stored_judge import StoredJudge
@@ -44,6 +45,15 @@ def test_a_card_of_a_rating_has_prompt_texts_verdict_and_facts(tmp_path: Path) -
     (verdict,) = card.verdicts
     assert (verdict.value, verdict.reason, verdict.raw) == ("4", Text("It is fine"), Text("It is fine.\nScore: 4"))
     assert card.facts["requests"] == "1"
+
+
+def test_a_column_named_prompt_stands_beside_the_prompt_that_was_sent(tmp_path: Path) -> None:
+    given = [{"id": "r0", "prompt": LONG, "prompt_id": "p7", "response": "Yes."}]
+    card = first(recorded_run(tmp_path, given, [["4"]], prompt="Rate {prompt_id}.\n{prompt}\n{response}"))
+    assert list(card.texts) == ["prompt", "prompt_id", "column prompt", "response"]
+    assert card.texts["prompt"].head.splitlines() == ["Rate p7.", "[column prompt: below]", "Yes."]
+    assert card.texts["column prompt"] == Text(LONG)
+    assert [name for name in card.texts if is_prompt(name)] == ["prompt"]
 
 
 def test_a_prompt_is_verbatim_where_asked(tmp_path: Path) -> None:
