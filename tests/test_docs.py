@@ -107,6 +107,7 @@ def test_architecture_trees_match_the_files_and_their_docstrings() -> None:
 BASE = (
     "class_values",
     "errors",
+    "counted",
     "escapes",
     "frozen",
     "patterns",

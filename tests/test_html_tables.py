@@ -101,4 +101,4 @@ def test_status_plan_and_verification_show_what_the_commands_print(tmp_path: Pat
     assert summary_text(out, status).splitlines()[1].split(maxsplit=1)[1] in text
     tree = {**RATING, "input": {"shards": [f"{tmp_path}/in/*.parquet"]}, "output": {"path": f"{tmp_path}/new"}}
     assert "no price is known" in read(scorer.plan(tree)._repr_html_())
-    assert "2 rows in 1 shards" in read(scorer.verify(out)._repr_html_())
+    assert "2 rows in 1 shard" in read(scorer.verify(out)._repr_html_())

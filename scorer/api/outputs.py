@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from scorer.api.run_result import RunResult, run_result
 from scorer.config.out_folder import folder_of
+from scorer.counted import counted
 from scorer.files.router import AnyFiles
 from scorer.html_tables import facts_html, rows_html
 from scorer.output.status import status as status_of
@@ -43,7 +44,8 @@ class Verification(Verdict):
         return pl.DataFrame(rows, schema={"kind": pl.String, "text": pl.String}, orient="row")
 
     def _repr_html_(self) -> str:
-        title = f"{'Complete' if self.complete else 'Not complete'}: {self.rows:,} rows in {self.shards:,} shards"
+        over = f"{counted(self.rows, 'row')} in {counted(self.shards, 'shard')}"
+        title = f"{'Complete' if self.complete else 'Not complete'}: {over}"
         return rows_html(title, self.frame.to_dicts()) if self.frame.height else facts_html(title, [])
 
 

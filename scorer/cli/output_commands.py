@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from scorer.cli.options import Json, Out, answer
 from scorer.config.out_folder import folder_of
+from scorer.counted import counted
 
 
 def status(out: Out, /, *, json: Json = False) -> int:
@@ -54,7 +55,8 @@ def verify(out: Out, /, *, remote: bool = False, json: Json = False) -> int:
         from scorer.job.remote_batches import asked_remotely
 
         verdict = asked_remotely(AnyFiles(), out, verdict)
-    whole = f"{out} is complete: {verdict.rows} rows of {verdict.shards} shards, each exactly once."
+    over = f"{counted(verdict.rows, 'row')} of {counted(verdict.shards, 'shard')}"
+    whole = f"{out} is complete: {over}, each exactly once."
     value = {**asdict(verdict), "complete": verdict.complete}
     answer(
         json, value, lambda: "\n".join(filter(None, [whole if verdict.complete else "", findings_text(out, verdict)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scorer.cli.text_table import width, wrapped
+from scorer.counted import counted
 from scorer.job.estimate_facts import estimate_facts
 from scorer.output.status_facts import status_facts, status_title
 
@@ -43,12 +44,13 @@ def plan_text(e: Estimate) -> str:
 def published_text(done: Published) -> str:
     """What `scorer publish` did, for a person."""
     there = done.sealed - done.committed
+    sealed = counted(done.sealed, "sealed shard")
     lines = [
-        f"{done.target}: {done.committed} of {done.sealed} sealed shards published now, {done.rows:,} rows"
+        f"{done.target}: {done.committed} of {sealed} published now, {counted(done.rows, 'row')}"
         + (f"; {there} were there already" if there else "")
     ]
     if done.unsealed:
-        lines.append(f"  {done.unsealed} shards are not finished; they are published when they are")
+        lines.append(f"  {counted(done.unsealed, 'shard')} not finished yet: published once finished")
     return "\n".join(lines)
 
 
@@ -79,7 +81,7 @@ def report_text(written: WrittenReport) -> str:
     """What `scorer report` shows."""
     size = f"{written.bytes / 1e6:.1f} MB" if written.bytes >= 100_000 else f"{written.bytes / 1e3:.0f} kB"
     inside = (
-        f"It holds texts of {written.rows:,} rows: mail it only to those who may read them."
+        f"It holds texts of {counted(written.rows, 'row')}: mail it only to those who may read them."
         if written.rows
         else "It holds no text of any row."
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from scorer.counted import counted
 from scorer.output.progress_lines import duration
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def estimate_facts(e: Estimate) -> Iterator[tuple[str, str]]:
     cost = (
         "unknown: no price is known for this model; add model.price" if e.cost_usd is None else f"{e.cost_usd:.4f} USD"
     )
-    yield "rows", f"{e.rows:,} in {e.shards} shards, {e.requests:,} requests"
+    yield "rows", f"{e.rows:,} in {counted(e.shards, 'shard')}, {counted(e.requests, 'request')}"
     yield "tokens in", f"{e.prompt_tokens:,}{spread}, counted by {e.tokeniser}"
     yield "tokens out", f"{e.completion_tokens_estimate:,} ({_learned(e)})"
     yield "cost", f"{cost}{_range(e)}"

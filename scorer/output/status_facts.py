@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from scorer.counted import counted
 from scorer.output.progress_lines import batches_sentence, limited_by
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
     yield (
         "rows",
         f"{s.rows:,}: {s.scored:,} scored, {s.failed:,} failed, {s.pending:,} pending"
-        f" ({s.sealed} of {s.shards} shards sealed)",
+        f" ({s.sealed} of {counted(s.shards, 'shard')} sealed)",
     )
     if s.selection is not None:
         parts = {"sample": s.selection["sample"], "where": s.selection["where"], "stop": s.selection.get("stop")}
@@ -40,7 +41,7 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
     if s.answer is not None:
         yield "answer", s.answer["text"]
     if s.copied:
-        yield "copied", f"{s.copied:,} rows took the answer of an exact duplicate"
+        yield "copied", f"{counted(s.copied, 'row')} took the answer of an exact duplicate"
     if tiers := tiers_used(s.tiers):
         yield "tiers", tiers
     if s.errors:
@@ -52,7 +53,7 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
     yield (
         "tokens",
         f"{s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}, in "
-        f"{s.requests:,} requests",
+        f"{counted(s.requests, 'request')}",
     )
     why = "timeouts, crashes" if s.batches is None else "batches that are out, timeouts, crashes"
     maybe = f", and up to {s.maybe_billed_usd:.6f} USD possibly billed ({why})" if s.maybe_billed_usd else ""

@@ -126,6 +126,11 @@ def find_columns(
     )
 
 
+def perhaps_human(schema: pl.Schema) -> list[str]:
+    """Columns of numbers that may hold values of people, by their names: an option must say so, their scale differs."""
+    return [name for name, kind in schema.items() if "human" in name.lower() and kind.is_numeric()]
+
+
 def number(name: str, kind: pl.DataType | None) -> pl.Expr:
     """A column as float64; null where it is null, infinite, not a number, or a text that is none."""
     column = pl.col(name)

@@ -6,7 +6,7 @@ _PROMPT = "prompt"
 
 
 def prompt_name(run: str | None, of: str) -> str:
-    """The name of a prompt that was sent: of a run where those of several differ, and `of` an order, a model, a turn."""
+    """The name of a prompt that was sent: of a run where those of several differ; `of` is an order, a model, a turn."""
     return ", ".join(part for part in (f"{_PROMPT} of {run}" if run is not None else _PROMPT, of) if part)
 
 

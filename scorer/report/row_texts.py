@@ -128,7 +128,9 @@ class _Cards:
             ends = ends[1:]
         named |= {role: name for role, name in ends if name is not None}
         beside = {
-            column_name(said): _plain(name, values[name]) for said, name in named.items() if values.get(name) is not None
+            column_name(said): _plain(name, values[name])
+            for said, name in named.items()
+            if values.get(name) is not None
         }
         texts: dict[str, Text] = {}
         several = len({tuple(one.prompts) for one in asked.values()}) > 1

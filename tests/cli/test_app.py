@@ -380,4 +380,4 @@ def test_init_writes_a_run_file_once(
     assert "mine.toml is there already" in capsys.readouterr().err
     assert Path("mine.toml").read_bytes() == written
     assert _exit_code(["plan", "mine.toml"]) == 0
-    assert "60 in 1 shards" in capsys.readouterr().out
+    assert "60 in 1 shard, 60 requests" in capsys.readouterr().out

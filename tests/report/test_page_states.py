@@ -58,7 +58,8 @@ def test_page_without_rows_says_so_and_has_no_panel_of_numbers(tmp_path: Path) -
     made = of(tmp_path, rows(0), {"score": []})
     assert made.answer.systems == "The run has no rows."
     assert (made.systems, made.where, made.judge, made.rows, made.training) == (None,) * 5
-    assert made.empty["systems"]
+    assert {made.empty[panel] for panel in ("systems", "rows")} == {"The run has no rows."}
+    assert "This file holds no text of any row." in document(made)
 
 
 def test_page_of_a_drifted_judge_counts_and_names_its_suspect_rows(tmp_path: Path) -> None:
@@ -221,6 +222,42 @@ def test_page_asks_for_labels_where_nobody_has_checked_the_judge(tmp_path: Path)
     random = [card for card in made.rows.cards if "random" in card.picked]
     assert [card.weight for card in random] == [8.0] * 5
     assert all(card.weight is None for card in made.rows.cards if card not in random)
+
+
+def test_page_names_columns_that_may_hold_human_values_and_asks_for_labels_only_where_there_are_scores(
+    tmp_path: Path,
+) -> None:
+    given = rows(40, human_quality=[1.0, 2.0] * 20, human_note=["good"] * 40)
+    made = of(tmp_path, given, {"score": scores(40)})
+    assert made.answer.judge.endswith("human_quality may hold some: name it with --human COL.")
+    assert made.answer.command is None
+    (tmp_path / "failed").mkdir()
+    failed = of(tmp_path / "failed", rows(40), {"score": [None] * 40})
+    assert failed.answer.judge.endswith("Name one with --human COL.")
+    assert failed.answer.command is None
+
+
+def test_page_counts_what_a_figure_rests_on_and_leaves_out_the_correlation_over_two_systems(tmp_path: Path) -> None:
+    for systems, expected in ((2, {"row", "item"}), (3, {"row", "item", "system"})):
+        given = rows(60, systems, human=scores(60, systems, seed=2))
+        (tmp_path / str(systems)).mkdir()
+        made = of(tmp_path / str(systems), given, {"score": scores(60, systems, 0.5)})
+        assert made.judge
+        assert {one.of for one in made.judge.agreement} == expected
+    text = document(made)
+    assert ">20 items</td>" in text
+    assert ">3 systems</td>" in text
+
+
+def test_page_of_one_item_has_no_interval_and_equal_cells_have_two_decimals(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "equal").mkdir()
+    one = of(tmp_path / "one", rows(3), {"score": [1.0, 2.0, 3.0]})
+    assert one.systems
+    assert one.systems.interval == "There is no interval: all rows are of one item."
+    equal = of(tmp_path / "equal", rows(40, task=["a", "b"] * 20), {"score": [3.0] * 40})
+    assert ">3.00</a>" in document(equal)
+    assert "3.000" not in document(equal)
 
 
 def test_page_without_texts_holds_no_text_of_any_row(tmp_path: Path) -> None:

@@ -445,8 +445,8 @@ def _judge(cards: Sequence[Card], draw: Random) -> Judge:
             for at in range(1, 6)
         ],
         bias=[
-            Statistic("Length", interval(0.21, 0.09, 4830), "Points per 1,000 characters more."),
-            Statistic("Own family", interval(-0.02, 0.07, 1610), "Points more for generations of its own family."),
+            Statistic("Length", interval(0.0021, 0.0009, 4830), "Points per 1,000 characters more."),
+            Statistic("Own family", interval(-0.0002, 0.0007, 1610), "Points more for generations of its own family."),
         ],
         length=Scatter([200, 600, 1000, 1400, 2200, 3600], [interval(3 + at / 8, 0.1, 805) for at in range(6)]),
         notes=["240 rows have human values."],

@@ -105,6 +105,8 @@ def _empty(page: Page, key: str) -> Html | None:
 def _inside(page: Page) -> Html:
     if not page.texts:
         return tag("p", "This file holds numbers only, no text of any row.")
+    if page.rows is None or not page.rows.cards:
+        return tag("p", "This file holds no text of any row.")
     return tag("p", "This file holds texts of the rows in it: prompts, generations, replies.")
 
 

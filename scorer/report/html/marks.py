@@ -31,7 +31,7 @@ class Marks:
         ids = [row for row in rows.ids if row in self._cards]
         at = len(self._listed)
         self._listed.append((title, rows.count, ids, condition(rows.where) if len(ids) < rows.count else None))
-        described = None if title is None else f"{title}: {count(rows.count)} rows"
+        described = None if title is None else f"{title}: {count(rows.count)} {'row' if rows.count == 1 else 'rows'}"
         return tag(
             "a", label, href=f"#r={ids[0]}" if ids else f"#m={at}", data_m=at if ids else None, aria_label=described
         )

@@ -13,6 +13,8 @@ LEFT, RIGHT = 4.0, 96.0
 """Where the range begins and ends, in percent of the width; half a label fits on either side."""
 LEAST_WIDTH = 300
 """Pixels that a chart has at least: on a phone, or three beside one another."""
+NARROWEST = 115
+"""Pixels from the first to the last tick of a chart in a table on a phone."""
 CHARACTER = 6.7
 """Pixels that a digit of a label is wide, at 12 pixels of Helvetica or Arial."""
 

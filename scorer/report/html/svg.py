@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 from scorer.report.html.elements import Html, join, tag
 from scorer.report.html.figures import number
-from scorer.report.html.scale import Axis
+from scorer.report.html.scale import CHARACTER, NARROWEST, Axis
 from scorer.report.page.data import Interval
 
 TOP, BOTTOM = 18, 34
@@ -111,8 +112,13 @@ def grid(axis: Axis) -> str:
 
 
 def labels(axis: Axis, y: float) -> Html:
-    """The labels of an axis that runs across."""
-    return join(word(axis.label(tick), axis.x(tick), y, "q m") for tick in axis.ticks)
+    """The labels of an axis that runs across; "o" marks those that a narrow chart leaves out, as they would overlap."""
+    shown = [axis.label(tick) for tick in axis.ticks]
+    every = ceil(CHARACTER * (max(map(len, shown)) + 1) * (len(shown) - 1) / NARROWEST)
+    return join(
+        word(label, axis.x(tick), y, "q m o" if at % every else "q m")
+        for at, (tick, label) in enumerate(zip(axis.ticks, shown, strict=True))
+    )
 
 
 def drawing(body: Html, height: float, label: str | None = None, linked: bool = False) -> Html:

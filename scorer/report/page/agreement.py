@@ -105,15 +105,17 @@ def _statistics(one: ScoreAgreement, prefix: str, whose: str, others: str) -> It
     for level, statistic in _SHOWN:
         found = levels.get(level)
         value = None if found is None else found.statistics.get(statistic)
-        if found is None or value is None:
-            continue
+        if found is None or value is None or found.counts.get("systems", 3) < 3:
+            continue  # of two systems every correlation is 1 or -1
         where, does = _LEVELS[level]
-        n = int(found.counts.get("items" if level == "item" else "systems", one.whole.n))
+        unit = level if level in ("item", "system") else "row"
+        n = int(found.counts.get(f"{unit}s", one.whole.n))
         meaning = f"{whose} {does.replace('{others}', others)}"
         yield Statistic(
             f"{prefix}{_SAID[statistic]} {where}",
             interval(value, found.intervals.get(statistic), n),
             f"1 is perfect: whether {meaning}{', and spaces them alike' if statistic == 'pearson' else ''}.",
+            of=unit,
         )
     if one.labels and one.labels.get("kappa_quadratic") is not None:
         yield Statistic(

@@ -9,13 +9,15 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.compare import compare
+from scorer.counted import counted
 from scorer.errors import SpecError
 from scorer.report.columns import number as number_of
+from scorer.report.columns import perhaps_human
 from scorer.report.page.agreement import Checked
 from scorer.report.page.data import Answer, Interval
 from scorer.report.page.means import grouped_means, interval
 from scorer.report.page.population import Population
-from scorer.report.page.sentences import counted, listed, number, within
+from scorer.report.page.sentences import listed, number, within
 from scorer.report.page.strip import Progress
 from scorer.report.page.systems import Ranking, not_told_apart
 
@@ -157,8 +159,11 @@ def _judge(of: Population, known: Checked, folders: list[str]) -> tuple[str, str
         if of.people:
             return " ".join([*known.notes, others]).strip(), None
         said = "Nobody has checked this judge: no column of human values is known."
-        if not of.rows or not of.options.rows:
-            return f"{others} {said} --human COL names one.".strip(), None
+        if perhaps := perhaps_human(of.table.schema):
+            hold = "may hold some: name it" if len(perhaps) == 1 else "may hold some: name one"
+            return f"{others} {said} {listed(perhaps)} {hold} with --human COL.".strip(), None
+        if not np.isfinite(of.scores).any() or not of.options.rows:
+            return f"{others} {said} Name one with --human COL.".strip(), None
         command = shlex.join(["scorer", "estimate", *folders, "--score", of.score, *_LABELS])
         asked = "Label the random rows below, save labels.csv, and estimate what people would give to all rows:"
         return f"{others} {said} {asked}".strip(), command
@@ -192,16 +197,18 @@ def _judges(of: Population, known: Checked) -> str:
             said.append(f"{names} cannot be compared: {level.note}")
             continue
         found = interval(value, level.intervals.get("pearson"), pair.agreement.whole.n)
-        said.append(f"{names} agree with each other {number(value)}{within(found)} (Pearson, {found.n:,} rows).")
+        said.append(
+            f"{names} agree with each other {number(value)}{within(found)} (Pearson, {counted(found.n, 'row')})."
+        )
     return " ".join(said)
 
 
 def _assumes(of: Population, board: Ranking | None) -> Iterator[str]:
     items = of.columns.item
     if items is not None:
-        yield f"The {of.items:,} items (column {items}) are a sample; intervals say what another sample might give."
+        yield f"The items (column {items}) are a sample; intervals say what another sample might give."
     else:
-        yield "Each row counts as an item of its own, since no column of items is known: --item COL names one."
+        yield "Each row counts as an item of its own, since no column of items is known. Name one with --item COL."
     if board is not None and board.systems.height > 1:
         yield "Ranks and differences hold together in 95 % of samples; the interval of a mean holds by itself."
         yield "Rows without a score may have any score of the scale: a lead counts only where it holds at either end."

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from scorer.counted import counted
 from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
 from scorer.output.layout import Layout
@@ -19,7 +20,6 @@ from scorer.report.page.data import Card, Judge, Page, RowId, RowList, Systems, 
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.population import Population, open_population
-from scorer.report.page.sentences import counted
 from scorer.report.page.suspects import suspects
 from scorer.report.run_table import Runs, RunTable, open_runs
 
@@ -79,7 +79,7 @@ def _page(of: Population, states: Mapping[str, Status]) -> Page:
             suspects=suspect,
         ),
         how=how.how(of),
-        empty=dict(_empty(of, panels)),
+        empty=dict(_empty(of, panels, far)),
         shards=of.table.shards,
         folders=[f"{name}={run.out}" if name else run.out for name, run in of.table.runs.items()],
         texts=bool(of.options.rows),
@@ -145,23 +145,24 @@ def _population(of: Population) -> str:
     return f"All panels count the same {' '.join(parts)}. {rest}"
 
 
-def _empty(of: Population, panels: _Panels) -> Iterator[tuple[str, str]]:
+def _empty(of: Population, panels: _Panels, far: strip.Progress) -> Iterator[tuple[str, str]]:
     """What would fill each panel that has no values."""
     folder = next(iter(of.table.runs.values())).out
+    nothing = "No row is finished yet." if far.rows else "The run has no rows."
     if panels.systems is None:
-        yield "systems", "No row has a score." if of.finished else "No row is finished yet."
+        yield "systems", "No row has a score." if of.finished else nothing
     if panels.judge is None:
         yield (
             "judge",
             (
-                "Nothing is known of the judge: no human values, no second order, no other judge. --human COL names a "
-                "column of human values."
+                "Nothing is known of the judge: no human values, no second order, no other judge. Name a column of "
+                "human values with --human COL."
             ),
         )
     if panels.training is None and of.options.step is not None and of.rows:
         yield "training", "The steps and mixes have too many values for curves, or none."
     if panels.rows is None:
         if of.options.rows:
-            yield "rows", "No row can be shown." if of.finished else "No row is finished yet."
+            yield "rows", "No row can be shown." if of.finished else nothing
         else:
             yield "rows", f"This page was written without texts (--rows 0). `scorer show {folder}` shows rows."

@@ -185,6 +185,7 @@ class Statistic:
     value: Interval
     meaning: str
     rows: Rows | None = None
+    of: str = "row"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,6 @@ def within(one: Interval) -> str:
     return "" if one.low is None or one.high is None else f" [{number(one.low)}, {number(one.high)}]"
 
 
-def counted(count: int, noun: str) -> str:
-    """ "1 row", "1,200 rows"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def listed(names: Sequence[str], most: int = 4) -> str:
     """ "A", "A and B", "A, B and C"; of many the first, and how many more there are."""
     if len(names) > most:

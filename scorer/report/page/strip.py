@@ -8,11 +8,11 @@ from datetime import datetime
 
 import polars as pl
 
+from scorer.counted import counted
 from scorer.output.status import Status
 from scorer.report.collecting import collect_all
 from scorer.report.page.data import Notice, Strip, Suspect
 from scorer.report.page.population import Population
-from scorer.report.page.sentences import counted
 
 UNREAD_SHARE = 0.05
 """From this share of rows without a score on the strip warns of it."""
@@ -129,7 +129,7 @@ def _notices(of: Population, states: Mapping[str, Status], far: Progress) -> Ite
         yield Notice(note, "systems")
     missing = of.rows - of.frame[of.score].count() if of.rows else 0
     if missing and missing >= UNREAD_SHARE * of.rows:
-        yield Notice(f"{missing:,} of {of.rows:,} rows ({missing / of.rows:.0%}) have no score.", "run")
+        yield Notice(f"{missing:,} of {of.rows:,} rows ({100 * missing / of.rows:.0f} %) have no score.", "run")
     judges = [judge for run in of.table.runs.values() for judge in run.manifest.judges]
     if judges:
         yield Notice("A retry changed keys of the model, so the rows are of several judges.", "how")

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.leaderboard import RAW_BESIDE, Leaderboard, leaderboard
+from scorer.counted import counted
 from scorer.report.columns import number
 from scorer.report.page.bins import Bins, bins_of
 from scorer.report.page.conditions import equals
@@ -182,7 +183,10 @@ def _histograms(bins: Bins, rows: RowsOf, shown: Sequence[str]) -> Iterator[Hist
 
 def _interval(of: Population, board: Ranking | None) -> str:
     drawn = of.bootstrap.resamples
-    items = f"the {of.items:,} items" if of.columns.item is not None else f"the {of.rows:,} rows"
+    size, noun = (of.items, "item") if of.columns.item is not None else (of.rows, "row")
+    if size < 2:
+        return f"There is no interval: all rows are of one {noun}."
+    items = f"the {counted(size, noun)}"
     first = f"95 % intervals: cluster bootstrap of {items}, {drawn:,} resamples, each interval by itself."
     if board is None or board.systems.height < 2:
         return first

@@ -29,9 +29,7 @@ def _tab(values: Tab, kept: Mapping[RowId, Card], marks: Marks, places: int) -> 
     return tag(
         "section",
         tag("h3", values.title, " ", tag("small", count(values.rows.count))),
-        tag("ol", *(_item(kept[row], places) for row in listed))
-        if listed
-        else tag("p", _instead(values), class_="note"),
+        tag("ol", *(_item(kept[row], places) for row in listed)) if listed else notes([_instead(values)]),
         tag("p", "All of them: ", command(typed)) if typed and values.rows.count > len(listed) else None,
         id=f"t={values.name}",
         data_t=values.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scorer.counted import counted
 from scorer.report.html.commands import typed
 from scorer.report.html.downloads import csv_link, svg_link
 from scorer.report.html.elements import Html, join, name, tag, text
@@ -12,7 +13,6 @@ from scorer.report.html.scale import axis, beside
 from scorer.report.html.svg import Plot, drawing, file
 from scorer.report.html.tables import cell, figure, head, plain_table, table
 from scorer.report.page.data import RunFacts, Series, Suspect
-from scorer.report.page.sentences import counted
 
 
 def run(values: RunFacts, marks: Marks) -> Html:

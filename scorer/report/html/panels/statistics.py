@@ -38,7 +38,7 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
             ),
             cell(number(one.value.value)),
             cell(bracket(one.value)),
-            cell(marks.link(count(one.value.n), one.name, one.rows)),
+            cell(marks.link(_size(one), one.name, one.rows)),
         )
         for one in listed
     ]
@@ -47,11 +47,20 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
     saves = [
         csv_link(
             slug,
-            ["name", "value", "low", "high", "n", "meaning"],
-            ((one.name, one.value.value, one.value.low, one.value.high, one.value.n, one.meaning) for one in listed),
+            ["name", "value", "low", "high", "n", "of", "meaning"],
+            (
+                (one.name, one.value.value, one.value.low, one.value.high, one.value.n, f"{one.of}s", one.meaning)
+                for one in listed
+            ),
         ),
         svg_link(slug, file(drawn, height, title)),
     ]
     return join(
         [tag("h3", title), table(title, headings, body, "stats", grid(shared)), tag("div", *saves, class_="tools")]
     )
+
+
+def _size(one: Statistic) -> str:
+    """How many rows a figure rests on; or items, or systems, which are named."""
+    size = count(one.value.n)
+    return size if one.of == "row" else f"{size} {one.of}{'' if one.value.n == 1 else 's'}"

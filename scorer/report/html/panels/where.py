@@ -72,7 +72,7 @@ def _drawn(cell: Cell, low: float, high: float) -> HeatCell:
 
 
 def _shown(cell: Cell, low: float, high: float) -> str:
-    return number(cell.score.value, decimals(low, max(high, low + 1e-9)))
+    return number(cell.score.value, decimals(low, high))
 
 
 def _share(value: float | None, low: float, high: float) -> float | None:

@@ -83,7 +83,7 @@ function ofPair(state) {
   rows = rows.filter(([x, y]) => cards.has(x) && cards.has(y));
   if (!rows.length) rows = byItem(a, b);
   for (const [x, y] of rows) partners.set(x, y);
-  const difference = pair ? `${data.systems[pair[0]]} minus ${data.systems[pair[1]]}: ${pair[2]}, ${pair[3]} items. ` : "";
+  const difference = pair ? `${data.systems[pair[0]]} minus ${data.systems[pair[1]]}: ${pair[2]}, ${pair[3]} item${pair[3] === "1" ? "" : "s"}. ` : "";
   const where = rows.length ? "Rows of both on the same item, the largest differences first." : "The page holds no item with rows of both.";
   extra.replaceChildren(heading(`${state.s} and ${state.c}`, null), make("p", {class: "note", dir: "auto"}, difference + where), make("ol"));
   return {section: extra, ids: rows.map(([x]) => x), count: rows.length};

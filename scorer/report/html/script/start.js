@@ -40,7 +40,7 @@ function show() {
   else if (old.r !== undefined && (focused === document.body || reader.contains(focused))) all("li a", section).find((link) => link.dataset.r === old.r)?.focus();
   else if (state.m !== old.m || state.c !== old.c) if (section === extra) toHeading();
   if (state.s !== old.s || state.t !== old.t || state.m !== old.m) {
-    say(`${state.s === undefined ? "" : "Only " + state.s + ": "}${shown.length} rows in the list` + (hidden ? `, ${hidden} of other systems left out.` : "."));
+    say(`${state.s === undefined ? "" : "Only " + state.s + ": "}${shown.length} row${shown.length === 1 ? "" : "s"} in the list` + (hidden ? `, ${hidden} of other systems left out.` : "."));
   }
 }
 
