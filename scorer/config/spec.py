@@ -31,6 +31,13 @@ def _moment(text: str) -> str:
     return text
 
 
+def _no_switch(given: Any) -> Any:
+    """The value; ValueError for true and false, which pydantic would take for 1 and 0."""
+    if isinstance(given, bool):
+        raise ValueError('is no switch; give "none", "minimal", "low", "medium", "high" or a number of tokens')
+    return given
+
+
 def _listed(given: Any) -> Any:
     """A single text as a list of one."""
     return [given] if isinstance(given, str) else given
@@ -159,7 +166,9 @@ class Model(_Section):
     extra: dict[str, Any] = {}
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_output_tokens: Count = 64
-    reasoning: Literal["none", "minimal", "low", "medium", "high"] | Count | None = None
+    reasoning: Annotated[
+        Literal["none", "minimal", "low", "medium", "high"] | Count | None, BeforeValidator(_no_switch)
+    ] = None
     tier: Literal["standard", "flex", "priority"] = "standard"
     tier_fallback: TierFallback | None = None
     cache: Literal["none", "auto"] = "none"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from scorer.build.checks import dedupe_problems
 from scorer.build.plan import RunPlan
-from scorer.client.providers.reasoning import reasons_by_itself, tokens_of
+from scorer.client.providers.reasoning import reasons_by_itself, room_for
 from scorer.client.tokens import Counter, encoding_for
 from scorer.config.cost import STANDARD, Price
 from scorer.config.model_prices import planned_prices, tariff
@@ -255,7 +255,7 @@ _REASONING_KEYS = ("reasoning_effort", "reasoning", "thinking", "extra_body", "c
 
 def _reasoning_advice(model: Model) -> tuple[str, ...]:
     """That reasoning counts as output: where a model reasons unasked, and how much is set aside where it is asked."""
-    most = tokens_of(model.reasoning)
+    most = room_for(model.reasoning, model.name or "")
     if most:
         return (
             f"model.reasoning = {json.dumps(model.reasoning)} sets aside {most:,} output tokens a reply beside "

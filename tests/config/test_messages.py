@@ -69,6 +69,7 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("limits", {"first_answer_s": -1}, ("limits.first_answer_s = -1", "at least 0")),
     ("model", {"temperature": 3}, ("model.temperature = 3", "must be at most 2")),
     ("model", {"temperature": "warm"}, ('model.temperature = "warm"', "must be a number")),
+    ("model", {"reasoning": True}, ("model.reasoning = true", '"none", "minimal", "low"')),
     ("model", {"dialect": "vlm"}, ('model.dialect = "vlm"', "must be 'auto', 'openai', 'vllm' or 'llamacpp'")),
     ("model", {"timeout_s": 0}, ("model.timeout_s = 0", "must be greater than 0")),
     ("model", {"retries": 2.5}, ("model.retries = 2.5", "must be a whole number")),

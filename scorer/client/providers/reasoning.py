@@ -40,6 +40,8 @@ def tokens_of(reasoning: Reasoning) -> int:
 def room_for(reasoning: Reasoning, name: str) -> int:
     """The output tokens to set aside for reasoning: those of the level, or of the least that the model can do."""
     least = TOKENS["low"] if reasoning is not None and _NEVER_WITHOUT.search(name) else 0
+    if reasons(reasoning) and "claude" in name.lower():
+        least = _LEAST_BUDGET  # `max_tokens` has to be larger than the budget that is sent
     return max(tokens_of(reasoning), least)
 
 

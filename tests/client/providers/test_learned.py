@@ -180,6 +180,9 @@ def test_anthropic_forms_start_with_budget_up_to_claude_4_5(name: str, first: st
 
 def test_room_for_covers_level_and_least_reasoning_of_model() -> None:
     assert [room_for(level, "m") for level in LEVELS] == [0, 0, 1024, 4096, 8192, 24576, 700, 5000, 100_000]
+    assert room_for(500, "anthropic.claude-sonnet-4-5") == 1024  # the least budget, which max_tokens has to exceed
+    assert room_for(3000, "claude-opus-4-7") == 3000
+    assert room_for("none", "claude-opus-4-7") == 0
     assert room_for("none", "o3") == room_for("minimal", "openai/gpt-5-mini") == 4096
     assert room_for(None, "o3") == room_for("none", "gpt-5.1") == room_for("none", "gpt-5-chat-latest") == 0
 
