@@ -420,7 +420,7 @@ def test_start_waits_for_a_judge_that_is_not_up_yet(fails: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("fails", "hint"),
     [
-        ("401", "does not accept the key: check the key in api_key_env"),
+        ("401", "does not accept the key: check the key of api_key_env or api_key_command"),
         ("402", "quota or credit is used up; top it up"),
         ("403", "does not accept the key"),
         ("404", "Check model.base_url"),

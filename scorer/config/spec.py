@@ -158,9 +158,9 @@ class Model(_Section):
     name: str | None = None
     path: Text | None = None  # as it is written, for the fingerprint covers it; `place` is where it leads
     base_url: Text | None = None
-    base_urls: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
+    base_urls: Annotated[tuple[Text, ...], BeforeValidator(_listed), Field(min_length=1)] = ()
     api_key_env: Text | None = None
-    api_key_command: tuple[Text, ...] = ()
+    api_key_command: Annotated[tuple[Text, ...], Field(min_length=1)] = ()
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     extra: dict[str, Any] = {}
@@ -176,7 +176,7 @@ class Model(_Section):
     batch: BatchOptions = BatchOptions()
     timeout_s: Positive = 120.0
     retries: Count = 6
-    endpoints: tuple[EndpointSpec, ...] = ()
+    endpoints: Annotated[tuple[EndpointSpec, ...], Field(min_length=1)] = ()
     price: Price | None = None
     price_file: Path | None = None
     keys: tuple[Text, ...] = ()

@@ -166,7 +166,10 @@ def _request_fault(refusal: _Refusal) -> RowError | SetupError | None:
     if refusal.says(_FILTERED, (400, 403), _FILTERED_WORDS):
         return Refused(refusal.words)
     if status in (401, 403) or said.codes & _KEY:
-        return SetupError(f"{heard}. {refusal.place.base_url} does not accept the key: check the key in api_key_env.")
+        return SetupError(
+            f"{heard}. {refusal.place.base_url} does not accept the key: check the key of api_key_env or "
+            "api_key_command."
+        )
     if status == 413 or refusal.says(_TOO_LONG, (400, 422), _TOO_LONG_WORDS):
         return TooLong(refusal.words)
     if status in (404, 405, 410):

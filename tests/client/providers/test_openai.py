@@ -414,7 +414,9 @@ def test_openai_cuts_error_detail_at_500_characters() -> None:
 
 
 def test_openai_setup_error_names_setting_to_change() -> None:
-    assert "http://h/v1 does not accept the key: check the key in api_key_env" in str(outcome(b"", 401))
+    assert "http://h/v1 does not accept the key: check the key of api_key_env or api_key_command" in str(
+        outcome(b"", 401)
+    )
     assert "Check model.base_url (http://h/v1) and model.name" in str(outcome(b"", 404))
     assert "redirects (307) to https://h/v1; write" in str(outcome(b"", 307, location="https://h/v1"))
 
