@@ -17,6 +17,7 @@ import pytest
 from simulation.bad_pages import damaged
 from simulation.settings import drawn
 from simulation.simulated_run import SimulatedRun
+from simulation.world import World
 
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.providers import completions
@@ -99,6 +100,18 @@ def test_simulated_runs_that_are_paused_and_given_higher_caps_keep_all_promises(
 def test_planted_damage_is_in_pages_and_leaves_the_footer_of_an_empty_shard() -> None:
     shards = damaged(drawn(32)).shards.values()
     assert 0 in [pq.read_metadata(io.BytesIO(shard)).num_rows for shard in shards]
+
+
+def test_no_request_is_expected_for_rows_that_cannot_be_read() -> None:
+    """Pages, seeds 118 and 156: while the last row was slow, the damaged ones seemed to wait."""
+    setting, said = damaged(drawn(118)), list[str]()
+    world = World(setting, said.append, lambda _: None)
+    world.clock = lambda: 1000.0
+    for name, kind in setting.kinds.items():
+        world.rows[name].good += kind != "damaged"
+    world._open = 1
+    world.watch()
+    assert said == []
 
 
 @pytest.mark.slow

@@ -76,7 +76,9 @@ class World:
         self.clock: Callable[[], float] = lambda: 0.0
         self.caps: dict[str, float] = {}
         self.rows = {
-            row: RowBook(closed=text is None) for row, text in setting.texts.items() if setting.topic(row) == row
+            row: RowBook(closed=kind in ("null", "damaged"))
+            for row, kind in setting.kinds.items()
+            if setting.topic(row) == row
         }
         self.asked: list[tuple[float, int]] = []
         """The time of each request and the tokens that it was charged."""
