@@ -123,6 +123,7 @@ class MortalLoop(asyncio.SelectorEventLoop):
                 self.close()
                 if quietly:
                     self.set_exception_handler(lambda *_: None)
+                asyncio.set_event_loop(None)  # a `finally` that begins a task finds no loop that would keep it
                 for task in reversed(self._tasks):
                     _close(task.get_coro())
                 self._tasks.clear()
