@@ -1,8 +1,10 @@
 """The least that a run must have cost, where its ledger is missing or holds less than was reported before.
 
 Without this, a lost ledger would mean a full cap again. The result rows have their costs, and progress.json has the
-cost of the run a second before its end; the higher of the two is entered. Neither has the costs of rows that were
-scored again, or of requests that were possibly billed. Result files are opened only where something is missing.
+cost of the run a second before its end; the higher of the two is entered. No more is entered as known than they know:
+what is missing beyond it was possibly billed. After a crash with a slow disk, progress.json may hold timeouts that the
+ledger does not have yet. Neither has the costs of rows that were scored again, or the tokens of requests that were
+possibly billed. Result files are opened only where something is missing.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ def with_recovered_costs(
         if not tokens and not pico:
             return held
         completion = min(tokens, max(0, least.completion_tokens - held.completion_tokens))
+        known_pico = min(pico, max(0, least.pico - held.pico))
         why = "holds less than was reported before" if found else "is gone or empty"
         say(
             f"{layout.ledger} {why}: {tokens} tokens and {pico / 10**12:.6f} USD are missing in it, by the stored rows "
@@ -48,7 +51,8 @@ def with_recovered_costs(
             prompt_tokens=held.prompt_tokens + tokens - completion,
             completion_tokens=held.completion_tokens + completion,
             cached_tokens=max(held.cached_tokens, least.cached_tokens),
-            pico=held.pico + pico,
+            pico=held.pico + known_pico,
+            maybe_pico=held.maybe_pico + pico - known_pico,
         )
 
     return with_known_costs

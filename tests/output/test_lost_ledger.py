@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import orjson
 import pytest
 from support.clock import inline
 from support.clock import run as in_virtual_time
@@ -17,7 +18,11 @@ from scorer.errors import BudgetSpent
 from scorer.files.files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.output import ledger
+from scorer.output.layout import Layout
 from scorer.output.ledger import UNWRITTEN, Ledger
+from scorer.output.ledger_totals import Totals
+from scorer.output.lost_ledger import with_recovered_costs
+from scorer.output.manifest import Manifest
 from scorer.output.status import status
 
 
@@ -76,6 +81,25 @@ def test_lost_ledger_costs_count_towards_max_usd(tmp_path: Path) -> None:
     with pytest.raises(BudgetSpent):
         in_virtual_time(job.run())
     assert run.wire.billed == billed
+
+
+@pytest.mark.parametrize(
+    ("held", "known_pico", "maybe_pico"),
+    [
+        (Totals(2, 20, 4, 0, 5_000_000, 1, 40, 3_000_000), 5_000_000, 9_000_000),
+        (Totals(1, 10, 2, 0, 2_500_000, 2, 80, 6_000_000), 5_000_000, 9_000_000),
+        (Totals(1, 10, 2, 0, 2_500_000, 4, 160, 10_000_000), 4_000_000, 10_000_000),
+    ],
+    ids=["timeouts", "both", "bills of reserved requests"],
+)
+def test_costs_that_were_reported_as_possible_are_not_entered_as_known(
+    tmp_path: Path, held: Totals, known_pico: int, maybe_pico: int
+) -> None:
+    """Twins, seed 143: killed with a slow disk; progress.json was ahead of a ledger without a cap."""
+    reported = {"requests": 2, "prompt_tokens": 20, "completion_tokens": 4, "cost_usd": 5e-6, "maybe_billed_usd": 9e-6}
+    (tmp_path / "progress.json").write_bytes(orjson.dumps(reported))
+    whole = with_recovered_costs(LocalFiles(), Layout(str(tmp_path)), Manifest("", {}, {}, ""), [].append)(held, True)
+    assert (whole.pico, whole.maybe_pico) == (known_pico, maybe_pico)
 
 
 def test_whole_ledger_opens_no_sealed_file_at_start(tmp_path: Path) -> None:
