@@ -34,14 +34,15 @@ def require(schema: pl.Schema, names: Iterable[str], where: str = "the table") -
 
 
 def missing_columns(schema: pl.Schema, names: Iterable[str], where: str = "the table") -> list[str]:
-    """A sentence for each column that is not there, and what it might have meant."""
-    problems = []
-    for name in dict.fromkeys(names):
-        if name in schema:
-            continue
-        close = difflib.get_close_matches(name, schema.names(), n=3)
-        meant = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(schema.names())}."
-        problems.append(f"Column {name} is not in {where}; {meant}")
+    """A sentence for each column that is not there and what it might have meant; one for all that resemble none."""
+    missing = [name for name in dict.fromkeys(names) if name not in schema]
+    close = {name: difflib.get_close_matches(name, schema.names(), n=3) for name in missing}
+    problems = [
+        f"Column {name} is not in {where}; did you mean {' or '.join(meant)}?" for name, meant in close.items() if meant
+    ]
+    if unlike := [name for name in missing if not close[name]]:
+        which = f"Column {unlike[0]} is" if len(unlike) == 1 else f"Columns {', '.join(unlike)} are"
+        problems.append(f"{which} not in {where}; there are {', '.join(schema.names())}.")
     return problems
 
 

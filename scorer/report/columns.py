@@ -106,7 +106,7 @@ def find_columns(
         "response": judge.get("response"),
         "reference": judge.get("reference"),
     }
-    own = {name for role, name in options.items() if role in _NAMES and name is not None}
+    own = {name for name in options.values() if name is not None}
     roles: dict[str, str | None] = {}
     found = []
     for role, name in options.items():
@@ -141,7 +141,7 @@ def number(name: str, kind: pl.DataType | None) -> pl.Expr:
 
 
 def _candidates(role: str, named: Any, schema: pl.Schema, shown: Sequence[str], own: Collection[str]) -> Iterator[str]:
-    """The columns that may have a role, the likeliest first. `own` are those that options name item, system or task."""
+    """The columns that may have a role, the likeliest first. `own` are those that options give a role."""
     if isinstance(named, str) and (named in schema or named in shown):
         yield named
     for name in USUAL[role]:
@@ -149,7 +149,7 @@ def _candidates(role: str, named: Any, schema: pl.Schema, shown: Sequence[str], 
             continue
         if role == "human" and not (schema[name].is_numeric() or schema[name] == pl.Boolean):
             continue
-        if role in _NAMES and (name in own or not may_be_name(schema[name])):
+        if name in own or (role in _NAMES and not may_be_name(schema[name])):
             continue
         if role == "response" and shown and name not in shown:
             continue  # a response that the judge never saw is not the one that it judged

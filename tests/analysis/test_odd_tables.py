@@ -12,6 +12,7 @@ from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.choose import Wanted, choose
 from scorer.analysis.choose_judge import choose_judge
 from scorer.analysis.choose_result import Choice
+from scorer.analysis.columns import missing_columns
 from scorer.analysis.gate import gate
 from scorer.analysis.leaderboard import leaderboard
 from scorer.cli.app import _exit_code
@@ -116,3 +117,11 @@ def test_gate_names_the_systems_that_there_are_in_one_line(tmp_path: Path, capsy
     board().head(0).write_parquet(path)
     assert _exit_code(command) == 2
     assert "--new a is no value of system; the column is empty." in capsys.readouterr().err
+
+
+def test_columns_that_are_not_there_are_named_together_with_those_that_are() -> None:
+    schema = pl.Schema({"score": pl.Float64, "human": pl.Float64})
+    assert missing_columns(schema, ["scor", "score", "q", "w"]) == [
+        "Column scor is not in the table; did you mean score?",
+        "Columns q, w are not in the table; there are score, human.",
+    ]

@@ -332,14 +332,24 @@ def test_page_of_pairs_measures_position_bias(tmp_path: Path) -> None:
         "preference_swapped": swapped,
         "flipped": [a != b for a, b in zip(given, swapped, strict=True)],
     }
-    made = of(tmp_path, rows(60, other=["other"] * 60), results, spec=spec)
+    pairs_ = rows(60, other=["other"] * 60, gold=[1.0, 0.0] * 30).drop("system")
+    made = of(tmp_path, pairs_, results, spec=spec, human=["gold"])
+    assert made.answer.systems.startswith("The mean preference for response is 0.75 [")
     assert made.judge
+    assert {one.name: one.none for one in made.judge.bias}["Preference for the first place"] == 0.5
+    page_text = document(made)
+    biases = page_text.partition("Biases</h3>")[2].partition("</table>")[0]
+    assert biases.count('<line class="z"') == 1  # at 0.5, of the first of the two
+    assert 'href="#systems">Scores</a>' in page_text
     found = {one.name: one.value.value for one in made.judge.bias}
     assert found["Preference for the first place"] == 0.25
     assert found["Same verdict in both orders"] == 0.5
     assert made.rows
     flips = next(tab for tab in made.rows.tabs if tab.name == "flips")
     assert flips.rows.count == 30
+    assert [list(card.texts) for card in made.rows.cards[:1]] == [
+        ["prompt, given order", "prompt, swapped order", "a: response", "b: other"]
+    ]
 
 
 def test_page_draws_a_curve_for_each_mix(tmp_path: Path) -> None:

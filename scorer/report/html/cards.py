@@ -9,7 +9,7 @@ from scorer.report.html.figures import count, number
 from scorer.report.page.data import Card, Text, Verdict
 
 MAIN = ("generation", "response", "output", "answer", "prompt")
-"""The text by which a row is known in lists is the first of these names, else the last text."""
+"""The text by which a row is known in lists is the first of these names, else the last text but the reference."""
 
 SHORT = 60
 """Characters of a reply that is shown in its line."""
@@ -20,7 +20,8 @@ FOLDED = 2_000
 
 def card(values: Card, at: Mapping[str, int], places: int) -> Html:
     """The card as a folded element, whose inside is the target of links. `at` numbers the systems for the script."""
-    main = next((title for title in MAIN if title in values.texts), next(reversed(list(values.texts)), None))
+    others = [title for title in values.texts if title != "reference"]
+    main = next((title for title in MAIN if title in values.texts), others[-1] if others else None)
     return tag(
         "details",
         tag("summary", join([_label(values), _values(values, places)], " ")),

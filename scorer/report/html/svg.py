@@ -5,6 +5,7 @@ Positions across are percentages, so one drawing fits every width without scalin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
@@ -155,12 +156,21 @@ def file(body: Html, height: float, title: str, width: int = 640, style: str = _
     )
 
 
-def forest(rows: list[tuple[str, Interval]], axis: Axis, places: int, zero: float | None = None) -> tuple[Html, float]:
-    """Names, intervals and values one below another, for a file; with the height of the drawing."""
+def forest(
+    rows: list[tuple[str, Interval]], axis: Axis, places: int, none: Sequence[float | None] = ()
+) -> tuple[Html, float]:
+    """Names, intervals and values one below another, for a file; with the height of the drawing.
+
+    `none` has for each the value that means no effect, which a broken line marks.
+    """
     height = 26.0 * len(rows)
-    none = None if zero is None else rule(axis, zero, height)
+    marked = [
+        tag("svg", rule(axis, value, 26), y=f"{26 * at}", height="26")
+        for at, value in enumerate(none)
+        if value is not None
+    ]
     intervals = (across(axis, one, 26 * at + 13) for at, (_, one) in enumerate(rows))
-    plot = join([rules(axis, height), none, *intervals])
+    plot = join([rules(axis, height), *marked, *intervals])
     names = [word(name, "0", 26 * at + 17) for at, (name, _) in enumerate(rows)]
     values = [word(number(one.value, places), "100%", 26 * at + 17, "e") for at, (_, one) in enumerate(rows)]
     inner = tag("svg", plot, labels(axis, height + 14), x="30%", width="58%", height=f"{height + 20:g}")

@@ -32,7 +32,9 @@ def answer(of: Population, board: Ranking | None, known: Checked, far: Progress)
     folders = [f"{name}={run.out}" if name else run.out for name, run in of.table.runs.items()]
     judge, command = _judge(of, known, folders)
     said = _systems(of, board, far)
-    tipping = None if board is None or far.withheld else _tipping(of, board)
+    tipping = _tipping(of, board) if board is not None and not far.withheld else None
+    if board is None and np.isfinite(of.scores).any():
+        tipping = "To compare systems, name the column that tells them apart with --system COL."
     return Answer(said, tipping, judge, list(_assumes(of, board)), command)
 
 
@@ -59,9 +61,15 @@ def _mean(of: Population, board: Ranking | None) -> str:
     (mean,) = grouped_means(of.scores, np.zeros(of.rows, dtype=np.int64), 1, of.drawn)
     name = None if board is None else board.systems["system"][0]
     scale = f" on the scale {of.scale[0]:g} to {of.scale[1]:g}" if of.scale else ""
-    whose = "The mean score" if name is None else f"The mean score of {name}"
-    hint = "" if name else " To compare systems, name the column that tells them apart: --system COL."
-    return f"{whose} is {number(mean.value)}{within(mean)}{scale}, over {counted(mean.n, 'row')}.{hint}"
+    what = f"The mean {_measured(of)}"
+    whose = what if name is None else f"{what} of {name}"
+    return f"{whose} is {number(mean.value)}{within(mean)}{scale}, over {counted(mean.n, 'row')}."
+
+
+def _measured(of: Population) -> str:
+    """What a score is: of pairs the preference for the first response."""
+    pair = next(iter(of.table.judges.values())).options
+    return f"preference for {pair['a']}" if pair.get("kind") == "pairwise" and pair.get("a") else "score"
 
 
 def _best(board: Ranking) -> str:

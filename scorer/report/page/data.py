@@ -186,6 +186,7 @@ class Statistic:
     meaning: str
     rows: Rows | None = None
     of: str = "row"
+    none: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,11 +136,12 @@ def _position(of: Population) -> Iterator[Statistic]:
         "Preference for the first place",
         interval(position.first, position.first_interval, position.pairs),
         "The mean preference for what stands first, over both orders of each pair; 0.5 is no bias.",
+        none=0.5,
     )
     yield Statistic(
         "Same verdict in both orders",
         interval(position.same, position.same_interval, position.pairs),
-        "The share of pairs whose verdict does not change with the order.",
+        "1 is no bias: the share of pairs whose verdict does not change with the order.",
     )
 
 
@@ -157,4 +158,5 @@ def _own_kind(of: Population) -> Iterator[Statistic]:
             interval(found.excess, found.interval, found.own + found.others),
             f"How much further above people's values the judge puts {', '.join(own)} than the other systems, in "
             "standard deviations; 0 is no bias.",
+            none=0.0,
         )

@@ -27,14 +27,15 @@ def length_bias(of: Population) -> tuple[list[Statistic], Scatter | None]:
                 "Spearman's correlation of the score with the characters of the response. It is a bias only where "
                 "people do not prefer longer responses too."
             )
-            found.append(Statistic("Score and length", interval(every.judge, every.judge_interval, every.n), meaning))
+            value = interval(every.judge, every.judge_interval, every.n)
+            found.append(Statistic("Score and length", value, meaning, none=0.0))
         if of.people and every.judge is not None:
             labelled = of.lazy.filter(pl.col(of.human).is_not_null())
             by_people = by_length(labelled, of.score, LENGTH, human=of.human, item=of.columns.item)
             if by_people.partial is not None:
                 meaning = "The same among rows of equal human value: the judge's own preference for length."
                 fixed = Interval(by_people.partial, None, None, by_people.n)
-                found.append(Statistic("Score and length, human value fixed", fixed, meaning))
+                found.append(Statistic("Score and length, human value fixed", fixed, meaning, none=0.0))
     except SpecError:  # too few rows have both numbers
         return found, None
     return found, _scatter(of)

@@ -18,7 +18,7 @@ def answer(values: Answer, counted: Sequence[str]) -> Html:
     return tag(
         "section",
         tag("h1", values.systems, id="h-answer", dir="auto", class_="long" if len(values.systems) > LONG else None),
-        tag("p", values.tipping, class_="tipping", dir="auto") if values.tipping else None,
+        tag("p", unbroken(values.tipping), class_="tipping", dir="auto") if values.tipping else None,
         tag("p", unbroken(values.judge), class_="trust", dir="auto"),
         command(values.command) if values.command else None,
         tag("details", tag("summary", "What this assumes"), why, class_="why") if why else None,

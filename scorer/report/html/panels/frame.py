@@ -19,6 +19,9 @@ TITLES = {
 }
 """The panels in their order: the id of each, which links name, and its title."""
 
+SCORES = "Scores"
+"""The title of the systems' panel where rows are of no system."""
+
 
 _OPTION = re.compile(r"(?<!\S)(--[a-z]+(?: COL\b)?)")
 

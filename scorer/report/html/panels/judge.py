@@ -20,11 +20,13 @@ def judge(values: Judge, first: str, marks: Marks) -> Html:
     agreement = [*values.agreement, *([values.ceiling] if values.ceiling else [])]
     return panel(
         "judge",
-        statistics(_title(values), agreement, marks, zero=False) if agreement else None,
-        _confusion(values.confusion, ("People", "the judge"), marks) if values.confusion else None,
+        statistics(_title(values), agreement, marks) if agreement else None,
+        _confusion(values.confusion, ("People", first if values.between else "the judge"), marks)
+        if values.confusion
+        else None,
         *(_confusion(one, (one.human, first), marks) for one in values.between),
         _calibration(values, marks) if values.calibration else None,
-        statistics("Biases", values.bias, marks, zero=True) if values.bias else None,
+        statistics("Biases", values.bias, marks) if values.bias else None,
         _length(values.length) if values.length and values.length.length else None,
         notes(values.notes),
     )

@@ -75,14 +75,14 @@ def _unread(values: RunFacts) -> Html:
     ]
     headings = [
         head("System", "text"),
-        head("No verdict", "number", "n"),
+        head("No score", "number", "n"),
         head("95 % interval", style="n"),
         head("Rows", "number", "n"),
     ]
     return join(
         [
-            tag("h3", "Rows without a verdict"),
-            table("Share of rows without a verdict, by system", headings, body, "narrow"),
+            tag("h3", "Rows without a score"),
+            table("Share of rows without a score, by system", headings, body, "narrow"),
         ]
     )
 

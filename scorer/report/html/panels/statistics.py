@@ -8,7 +8,7 @@ from scorer.report.html.downloads import csv_link, svg_link
 from scorer.report.html.elements import Html, join, tag
 from scorer.report.html.figures import bracket, count, number
 from scorer.report.html.marks import Marks
-from scorer.report.html.scale import axis, ends
+from scorer.report.html.scale import Axis, axis, ends
 from scorer.report.html.svg import across, drawing, file, forest, grid, labels, rule
 from scorer.report.html.tables import cell, head, table
 from scorer.report.page.data import Statistic
@@ -16,10 +16,9 @@ from scorer.report.page.data import Statistic
 HEIGHT = 28
 
 
-def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool) -> Html:
-    """The figures under a heading. With `zero` the axis holds 0, which means no effect, and marks it."""
-    shared = axis(ends(one.value for one in listed), around=[0.0] if zero else [])
-    none = rule(shared, 0.0, HEIGHT) if zero else None
+def statistics(title: str, listed: Sequence[Statistic], marks: Marks) -> Html:
+    """The figures under a heading. A broken line marks the value of each that means no effect."""
+    shared = axis(ends(one.value for one in listed), around=[one.none for one in listed if one.none is not None])
     headings = [
         head("Measure"),
         head("", style="plot", more=join([tag("span", "Drawn", class_="sr"), drawing(labels(shared, 14), 18)])),
@@ -33,7 +32,7 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
             tag("th", tag("span", one.name, class_="term"), tag("small", one.meaning), scope="row"),
             tag(
                 "td",
-                drawing(join([none, across(shared, one.value, HEIGHT / 2)]), HEIGHT),
+                drawing(join([_none(shared, one), across(shared, one.value, HEIGHT / 2)]), HEIGHT),
                 class_="plot",
             ),
             cell(number(one.value.value)),
@@ -42,7 +41,7 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
         )
         for one in listed
     ]
-    drawn, height = forest([(one.name, one.value) for one in listed], shared, 2, 0.0 if zero else None)
+    drawn, height = forest([(one.name, one.value) for one in listed], shared, 2, [one.none for one in listed])
     slug = title.lower().replace(" ", "-")
     saves = [
         csv_link(
@@ -58,6 +57,11 @@ def statistics(title: str, listed: Sequence[Statistic], marks: Marks, zero: bool
     return join(
         [tag("h3", title), table(title, headings, body, "stats", grid(shared)), tag("div", *saves, class_="tools")]
     )
+
+
+def _none(shared: Axis, one: Statistic) -> Html | None:
+    """The value that means no effect."""
+    return None if one.none is None else rule(shared, one.none, HEIGHT)
 
 
 def _size(one: Statistic) -> str:

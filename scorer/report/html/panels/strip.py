@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scorer.report.html.elements import Html, join, name, tag
 from scorer.report.html.figures import count, usd
-from scorer.report.html.panels.frame import TITLES
+from scorer.report.html.panels.frame import SCORES, TITLES
 from scorer.report.page.data import Page
 
 
@@ -36,7 +36,8 @@ def navigation(page: Page) -> Html:
     shown = [
         key for key in TITLES if key in ("answer", "run", "how", "rows") or getattr(page, key) or key in page.empty
     ]
-    links = (tag("a", TITLES[key], href=f"#{key}") for key in shown)
+    titles = TITLES if page.systems is None or page.systems.systems else {**TITLES, "systems": SCORES}
+    links = (tag("a", titles[key], href=f"#{key}") for key in shown)
     return tag("nav", tag("div", *links), aria_label="Panels", id="top")
 
 

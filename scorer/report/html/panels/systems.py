@@ -6,7 +6,7 @@ from scorer.report.html import histograms
 from scorer.report.html.elements import Html, tag
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.board import board
-from scorer.report.html.panels.frame import panel
+from scorer.report.html.panels.frame import SCORES, panel
 from scorer.report.html.panels.pairs import pairs
 from scorer.report.page.data import Systems
 
@@ -19,5 +19,5 @@ def systems(values: Systems, first: str, marks: Marks) -> Html:
         board(values, first, marks) if values.systems else None,
         histograms.figures(values, marks),
         pairs(values) if values.pairs else None,
-        title="Systems" if values.systems else "Scores",
+        title=None if values.systems else SCORES,
     )
