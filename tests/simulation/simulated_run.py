@@ -31,6 +31,7 @@ from scorer.build.plan import check
 from scorer.errors import BudgetSpent, Interrupted, StorageError
 from scorer.files.files import LocalFiles
 from scorer.job.job import Callbacks, Job
+from scorer.limits import budget
 from scorer.output import ledger
 from scorer.output import segments as seg
 from scorer.output.layout import Layout
@@ -94,6 +95,8 @@ class SimulatedRun:
             self._disk.put(path, data)
         self._world = World(setting, self._broken, self._after_good)
         self._caps = dict(setting.caps)
+        self._spent_caps: dict[str, float] = {}
+        """The caps that the current process found used up; empty until then."""
         self._events = deque(setting.events)
         self._loop: MortalLoop | None = None
         self._now = 0.0
@@ -118,6 +121,7 @@ class SimulatedRun:
             mock.patch.object(os, "getpid", lambda: 1 if self._setting.container else 1000 + self._starts),  # noqa: PT008
             mock.patch.object(ledger, "ROTATE_BYTES", self._setting.rotate_bytes),
             mock.patch.object(Store, "add", self._adding(Store.add)),
+            mock.patch.object(budget, "BudgetSpent", self._spent),
         ):
             while not self._findings and self._status is None:
                 if self._starts == MOST_STARTS or self._now > MOST_SECONDS:
@@ -149,6 +153,11 @@ class SimulatedRun:
 
         return noted
 
+    def _spent(self, text: str) -> BudgetSpent:
+        """The run is being stopped: who raises a cap from here on raises it for the next start."""
+        self._spent_caps = self._spent_caps or dict(self._caps)
+        return BudgetSpent(text)
+
     # --- one process ------------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
@@ -163,6 +172,7 @@ class SimulatedRun:
         counted = Counted()
         job = self._job(loop, counted)
         self._added.clear()
+        self._spent_caps = {}
         self._signalled = 0
         self._watch(loop)
         if self._pauses is not None:
@@ -277,8 +287,9 @@ class SimulatedRun:
         prompt = len(PROMPT) + 250 + max(len(text.encode()) for text in texts)
         taught_tokens, taught_pico = self._world.truth.taught
         pico = prompt * self._setting.pico[0] + MAX_OUTPUT * self._setting.pico[1] + taught_pico
-        over_tokens = totals.tokens + prompt + MAX_OUTPUT + taught_tokens > self._caps.get("max_tokens", math.inf)
-        over_pico = totals.money_pico + pico > self._caps.get("max_usd", math.inf) * 10**12
+        caps = self._spent_caps or self._caps
+        over_tokens = totals.tokens + prompt + MAX_OUTPUT + taught_tokens > caps.get("max_tokens", math.inf)
+        over_pico = totals.money_pico + pico > caps.get("max_usd", math.inf) * 10**12
         if not (over_tokens or over_pico):
             self._broken(f"stopped by a budget though the next request fits: {totals}")
         self._caps = {name: 2 * value for name, value in self._caps.items()}
