@@ -28,13 +28,13 @@ from scorer.engine.engine import RunContext, StopFlag
 from scorer.errors import Drifted
 from scorer.output.canary_files import (
     Alarm,
+    AnswerWriter,
     CanaryAnswer,
     CanaryState,
     Stretch,
     load_answers,
     load_state,
     merge_answers,
-    save_answers,
     save_state,
 )
 from scorer.processes.periodic_service import PeriodicService
@@ -67,7 +67,7 @@ class Canaries(PeriodicService):
         *,
         accept: bool = False,
     ) -> None:
-        super().__init__(period_s=WRITTEN_S)
+        super().__init__(period_s=min(WRITTEN_S, opened.plan.spec.output.flush_s))
         self._opened, self._canary, self.pool = opened, canary, known
         self.share = canary.share
         self._drain, self._stop = drain, stop
@@ -88,6 +88,7 @@ class Canaries(PeriodicService):
         self._times: dict[int, tuple[int, int]] = {}
         self._round: list[Losses] = []  # the answers of the round that is asked after an alarm
         self._gathered: list[tuple[int, CanaryAnswer]] = []
+        self._files = AnswerWriter(opened.files, opened.layout)
         self._files_written = 0
         self._writing = asyncio.Lock()
         self._unsaved = False
@@ -276,9 +277,8 @@ class Canaries(PeriodicService):
             state, self._unsaved = self._state if self._unsaved else None, False
             if gathered := self._gathered[:]:
                 self._files_written += 1
-                opened, number = self._opened, self._files_written
-                stamp = int(opened.wall_s()) * 1000 + number
-                await opened.offload(save_answers, opened.files, opened.layout, gathered, stamp)
+                stamp = int(self._opened.wall_s()) * 1000 + self._files_written
+                await self._opened.offload(self._files.write, gathered, stamp)
                 del self._gathered[: len(gathered)]
             if state is not None:
                 await self._opened.offload(save_state, self._opened.files, self._opened.layout, state)

@@ -351,6 +351,7 @@ class Job:
                         checks = [*checks, stop.check]
                     if canaries is not None:
                         services.append(canaries)
+                        store.on_room(canaries.wake)  # a kill costs canaries no more than rows
                     await served(scored, [*services, Watch([*checks, owned, first.check])])
                 if canaries is not None:
                     canaries.check()

@@ -25,6 +25,8 @@ from scorer.output.layout import Layout
 SHARD = "canary:"
 """How the shard of a canary begins; no path of an input shard does."""
 MOST_FILES = 32
+FULL = 256
+"""Answers in a file that gets no further ones."""
 SCHEMA = pa.schema(
     [
         pa.field("canary", pa.int64(), nullable=False),
@@ -183,10 +185,26 @@ def merge_answers(files: Files, layout: Layout) -> None:
                 files.delete(path)
 
 
-def save_answers(files: Files, layout: Layout, answers: Sequence[tuple[int, CanaryAnswer]], number: int) -> None:
-    """Writes answers with the numbers of their canaries, at least one, as file `number`."""
-    rows = [{"canary": canary, **msgspec.structs.asdict(answer)} for canary, answer in answers]
-    _write(files, layout, pa.Table.from_pylist(rows, schema=SCHEMA), number)
+class AnswerWriter:
+    """Writes the answers of one start. Blocking. The latest file is written anew until it has `FULL` answers.
+
+    So answers can be written often without as many files.
+    """
+
+    def __init__(self, files: Files, layout: Layout) -> None:
+        self._files, self._layout = files, layout
+        self._answers: list[tuple[int, CanaryAnswer]] = []
+        self._path: str | None = None
+
+    def write(self, answers: Sequence[tuple[int, CanaryAnswer]], number: int) -> None:
+        """Makes answers durable with the numbers of their canaries, at least one, in file `number`."""
+        answers = [*self._answers, *answers]
+        rows = [{"canary": canary, **msgspec.structs.asdict(answer)} for canary, answer in answers]
+        path = _write(self._files, self._layout, pa.Table.from_pylist(rows, schema=SCHEMA), number)
+        before = self._path
+        self._answers, self._path = ([], None) if len(answers) >= FULL else (answers, path)
+        if before is not None and before != path:
+            self._files.delete(before)
 
 
 def _write(files: Files, layout: Layout, table: pa.Table, number: int) -> str:

@@ -26,13 +26,14 @@ from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import retry_of
 from scorer.output.canary_files import (
+    FULL,
     Alarm,
+    AnswerWriter,
     CanaryAnswer,
     CanaryState,
     load_answers,
     load_state,
     merge_answers,
-    save_answers,
     save_state,
 )
 from scorer.output.layout import Layout
@@ -204,7 +205,7 @@ def test_many_files_of_answers_become_one_and_a_crash_meanwhile_doubles_none(tmp
     files, where = LocalFiles(), layout(tmp_path)
     given = CanaryAnswer("k", 1, known=3.0, asked_at=10**15, finished_at=10**15, loss=0.5)
     for number in range(40):
-        save_answers(files, where, [(2 * number, given), (2 * number + 1, given)], number)
+        AnswerWriter(files, where).write([(2 * number, given), (2 * number + 1, given)], number)
     before = load_answers(files, where)
     first = (tmp_path / "out/canary/000000000-000000001-0.parquet").read_bytes()
     merge_answers(files, where)
@@ -214,6 +215,42 @@ def test_many_files_of_answers_become_one_and_a_crash_meanwhile_doubles_none(tmp
     (tmp_path / "out/canary/000000000-000000001-0.parquet").write_bytes(first[:100])
     with pytest.raises(OutputError, match="cannot be read"):
         load_answers(files, where)
+
+
+@pytest.mark.parametrize(
+    "output", [{"flush_rows": 4, "flush_s": 60.0}, {"flush_rows": 1000, "flush_s": 1.0}], ids=["rows", "seconds"]
+)
+def test_answers_to_canaries_are_durable_as_soon_as_those_to_rows(tmp_path: Path, output: dict[str, Any]) -> None:
+    """Kills every 4 seconds cost all canaries while the rows went on: their answers were written every 5 seconds."""
+    judge = Judge(lambda _: 0.1)
+
+    async def killed() -> tuple[int, int]:
+        given = tree(tmp_path)
+        plan = check({**given, "output": {**given["output"], **output}})
+        connect = partial(make_client, transport=judge)
+        job = Job(plan, LocalFiles(), offload=inline, wall_s=lambda: EPOCH + now(), connect=connect)
+        task = asyncio.create_task(job.run())
+        await asyncio.sleep(4.0)
+        rows = pl.read_parquet(tmp_path / "out/segments/in/*.parquet").height
+        found = load_answers(LocalFiles(), layout(tmp_path)).num_rows
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return rows, found
+
+    rows, found = in_virtual_time(killed())
+    assert rows >= 24
+    assert found >= 0.5 * rows - 8, "a canary for two rows, less those that wait for one that was asked before"
+
+
+def test_answers_that_are_written_often_make_few_files(tmp_path: Path) -> None:
+    files, where = LocalFiles(), layout(tmp_path)
+    given = CanaryAnswer("k", 1, known=3.0, asked_at=10**15, finished_at=10**15, loss=0.5)
+    writer = AnswerWriter(files, where)
+    for number in range(30):
+        writer.write([(20 * number + one, given) for one in range(20)], number)
+    assert load_answers(files, where).column("canary").to_pylist() == list(range(600))
+    assert len(list((tmp_path / "out/canary").iterdir())) == 600 // FULL + 1
 
 
 def test_plan_says_how_soon_a_drift_is_found(tmp_path: Path) -> None:
