@@ -7,16 +7,15 @@ score for every item it is the plain mean.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import Resamples
-from scorer.analysis.columns import compact
 from scorer.analysis.correlation import Codes, Floats
-
-_CHUNK = 4096
+from scorer.analysis.row_parts import Block, Counts, ItemBlocks, RowPart, Sums, sums_by_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +32,16 @@ class Adjusted:
     influence: Floats
 
 
-def has_holes(values: Floats, system: Codes, item: Codes) -> bool:
-    """Whether a system lacks a score for an item for which another has one."""
-    read = np.isfinite(values)
-    there = [np.count_nonzero(np.bincount(code[read])) for code in (item, system)]
-    pairs = _distinct(item[read] * (int(system.max(initial=0)) + 1) + system[read])
-    return bool(len(pairs) < there[0] * there[1])
+@dataclass(frozen=True, slots=True)
+class ItemFit:
+    """What the items of a task say: whether the table has `holes`, the `adjusted` means there, None elsewhere.
 
+    `ends` are the adjusted means with every unread row at either end; None where the plain ones are these.
+    """
 
-def is_balanced(system: Codes, item: Codes) -> bool:
-    """Whether every system has as many rows of every item: adjusted means are then the plain ones."""
-    code = np.sort(item * (int(system.max(initial=0)) + 1) + system)
-    starts = np.flatnonzero(np.diff(code, prepend=-1))
-    there = [np.count_nonzero(np.bincount(one)) for one in (item, system)]
-    return len(starts) == there[0] * there[1] and len(np.unique(np.diff(starts, append=len(code)))) <= 1
+    holes: bool
+    adjusted: Adjusted | None
+    ends: tuple[Floats, Floats] | None
 
 
 def adjust(values: Floats, system: Codes, systems: int, item: Codes, drawn: Resamples | None) -> Adjusted:
@@ -58,67 +53,182 @@ def adjust(values: Floats, system: Codes, systems: int, item: Codes, drawn: Resa
     Source: the two-way model of Searle (1971), "Linear Models", chapter 7; errors clustered by item, as in Liang and
     Zeger (1986), "Longitudinal data analysis using generalized linear models", Biometrika 73(1).
     """
-    read = np.isfinite(values)
-    y, who = values[read], system[read]
-    what, old = compact(item[read])
-    items = len(old)
-    weight = _weights(system, systems, item)[old]
-    rows = np.bincount(what, minlength=items).astype(np.float64)
-    total = np.bincount(what, y, minlength=items)
-
-    between = np.diag(np.bincount(who, minlength=systems).astype(np.float64))
-    right = np.bincount(who, y - (total / rows)[what], minlength=systems)
-    seen = np.zeros(systems)  # the weighted share of each system in the items
-    order = np.argsort(what, kind="stable")
-    starts = np.searchsorted(what[order], np.arange(0, items + _CHUNK, _CHUNK))
-    for k, (start, end) in enumerate(pairwise(starts.tolist())):
-        mine = order[start:end]
-        first, last = k * _CHUNK, min((k + 1) * _CHUNK, items)
-        if first >= last:
-            break
-        count = np.bincount((what[mine] - first) * systems + who[mine], minlength=(last - first) * systems)
-        share = count.reshape(last - first, systems) / np.sqrt(rows[first:last])[:, None]
-        between -= share.T @ share
-        seen += (weight[first:last] / np.sqrt(rows[first:last])) @ share
-    part = _parts(between, np.bincount(who, minlength=systems) > 0)
-    inverse = np.linalg.pinv(between, rcond=1e-10, hermitian=True)
-    effect = inverse @ right
-    level = (total - np.bincount(what, effect[who], minlength=items)) / rows
-    of_item = np.empty(items, dtype=np.int64)
-    of_item[what] = part[who]
-    size = np.bincount(of_item, weight)
-    middle = np.bincount(of_item, weight * level) / size
-    means = np.where(part >= 0, effect + middle[part], np.nan)
-    if drawn is None:
-        return Adjusted(means, part, np.empty((0, systems)))
-
-    clusters = drawn.weights.shape[1]
-    cluster = drawn.cluster[read]
-    rest = y - effect[who] - level[what]
-    of_effect = np.bincount(cluster * systems + who, rest, minlength=clusters * systems)
-    of_effect = of_effect.reshape(clusters, systems) @ inverse
-    home = np.empty(items, dtype=np.int64)
-    home[what] = cluster
-    drift = np.bincount(
-        home * len(size) + of_item, weight * (level - middle[of_item]) / size[of_item], minlength=clusters * len(size)
-    ).reshape(clusters, len(size))
-    for p in range(len(size)):
-        drift[:, p] -= of_effect @ np.where(part == p, seen / size[p], 0.0)
-    influence = of_effect + drift[:, np.maximum(part, 0)]
-    return Adjusted(means, part, np.where(part >= 0, influence, 0.0))
+    parts, items = _one_part(values, system, item)
+    (sums,) = sums_by_task(parts, systems, 1, drawn)
+    fit = _Fit(systems, 1)
+    blocks = ItemBlocks(parts, systems, 1, items)
+    for block in blocks():
+        fit.add(block.read, block.total[:, None], _weight(block))
+    fit.solve(sums.total.sum(axis=0)[:, None])
+    homes = _Homes(drawn, systems, fit.parts)
+    for block in blocks():
+        homes.add(block, fit)
+    return homes.adjusted(fit, sums)
 
 
-def _weights(system: Codes, systems: int, item: Codes) -> Floats:
+def has_holes(values: Floats, system: Codes, item: Codes) -> bool:
+    """Whether a system lacks a score for an item for which another has one."""
+    parts, items = _one_part(values, system, item)
+    fit = _Fit(int(system.max(initial=0)) + 1, 1)
+    for block in ItemBlocks(parts, fit.systems, 1, items)():
+        fit.add(block.read, block.total[:, None], _weight(block))
+    return fit.has_holes
+
+
+def _one_part(values: Floats, system: Codes, item: Codes) -> tuple[Callable[[], Iterable[RowPart]], int]:
+    part = RowPart(values, system, np.zeros(len(values), dtype=np.int64), item)
+    return lambda: [part], int(item.max(initial=-1)) + 1
+
+
+def fit_items(
+    blocks: ItemBlocks, sums: Sequence[Sums], systems: int, ends: tuple[float, float], drawn: Resamples | None
+) -> list[ItemFit]:
+    """The fit of each task. Where the table has holes, the means are adjusted (`adjust`)."""
+    reads, fills = ([_Fit(systems, columns) for _ in sums] for columns in (1, 2))
+    for block in blocks():
+        weight = _weight(block)
+        reads[block.task].add(block.read, block.total[:, None], weight)
+        fills[block.task].add(block.every, _filled(block, ends), weight)
+    adjusted = [fit.has_holes for fit in reads]
+    unlike = [fit.has_holes and not full.is_balanced for fit, full in zip(reads, fills, strict=True)]
+    for fit, full, of in zip(reads, fills, sums, strict=True):
+        total = of.total.sum(axis=0)
+        fit.solve(total[:, None])
+        full.solve(np.stack([total + end * of.unread for end in ends], axis=1))
+    homes = [_Homes(drawn, systems, fit.parts) for fit in reads]
+    for block in blocks() if any(adjusted) else ():
+        if adjusted[block.task]:
+            homes[block.task].add(block, reads[block.task])
+        if unlike[block.task]:
+            fills[block.task].add_level(block.every, _filled(block, ends), _weight(block))
+    return [
+        ItemFit(
+            is_adjusted and bool(fit.rows.any()),
+            home.adjusted(fit, of) if is_adjusted and fit.rows.any() else None,
+            (full.means[:, 0], full.means[:, 1]) if is_unlike else None,
+        )
+        for fit, full, home, of, is_adjusted, is_unlike in zip(reads, fills, homes, sums, adjusted, unlike, strict=True)
+    ]
+
+
+def _weight(block: Block) -> Floats:
     """The weight of each item: its rows over the number of systems that have any."""
-    pairs = _distinct(item * systems + system)
-    weights: Floats = np.bincount(item) / np.maximum(np.bincount(pairs // systems), 1)
-    return weights
+    weight: Floats = block.every.sum(axis=1) / np.maximum(np.count_nonzero(block.every, axis=1), 1)
+    return weight
 
 
-def _distinct(code: Codes) -> Codes:
-    """The distinct codes, ascending: by sorting, which for codes is several times as fast as numpy's unique."""
-    ordered = np.sort(code)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+def _filled(block: Block, ends: tuple[float, float]) -> Floats:
+    """The sum of each item's values with its unread rows at either end."""
+    unread = (block.every - block.read).sum(axis=1)
+    return np.stack([block.total + end * unread for end in ends], axis=1)
+
+
+class _Fit:
+    """The normal equations of a task whose rows are counted in one way, for several columns of values."""
+
+    def __init__(self, systems: int, columns: int) -> None:
+        self.systems = systems
+        self.rows = np.zeros(systems)
+        self._between = np.zeros((systems, systems))
+        self._right = np.zeros((systems, columns))
+        self.seen = np.zeros(systems)  # the weighted share of each system in the items
+        self._items, self._pairs, self._least, self._most = 0, 0, 0, 0
+
+    def add(self, count: Counts, total: Floats, weight: Floats) -> None:
+        """Adds items: `count` is items x systems, `total` items x columns."""
+        rows = count.sum(axis=1)
+        there = rows > 0
+        if not there.any():
+            return
+        of_item, rows = count[there], rows[there].astype(np.float64)
+        known = of_item[of_item > 0]
+        least, most = int(known.min()), int(known.max())
+        self._least, self._most = min(self._least or least, least), max(self._most, most)
+        self._items, self._pairs = self._items + len(rows), self._pairs + len(known)
+        share = of_item / np.sqrt(rows)[:, None]
+        self._between -= share.T @ share
+        self._right -= of_item.T @ (total[there] / rows[:, None])
+        self.seen += (weight[there] / np.sqrt(rows)) @ share
+        self.rows += of_item.sum(axis=0)
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether a system has no row of an item of which another has one."""
+        return self._pairs < self._items * int(np.count_nonzero(self.rows))
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every system has as many rows of every item: adjusted means are then the plain ones."""
+        return not self.has_holes and self._least == self._most
+
+    def solve(self, sums: Floats) -> None:
+        """The effects of the systems, whose values add up to `sums`, systems x columns."""
+        between = self._between + np.diag(self.rows)
+        self.part = _parts(between, self.rows > 0)
+        self.inverse = np.linalg.pinv(between, rcond=1e-10, hermitian=True)
+        self.effect: Floats = self.inverse @ (self._right + sums)
+        self.size = np.zeros(self.parts)
+        self._level = np.zeros((self.parts, sums.shape[1]))
+
+    @property
+    def parts(self) -> int:
+        """How many parts the table has."""
+        return int(self.part.max(initial=-1)) + 1
+
+    def add_level(self, count: Counts, total: Floats, weight: Floats) -> tuple[NDArray[np.bool_], Floats, Codes]:
+        """Adds items to the mean level of their part; which have rows, their levels, and their parts."""
+        rows = count.sum(axis=1)
+        there = rows > 0
+        of_item = count[there]
+        level: Floats = (total[there] - of_item @ self.effect) / rows[there][:, None]
+        part = self.part[(of_item > 0).argmax(axis=1)]
+        self.size += np.bincount(part, weight[there], minlength=self.parts)
+        np.add.at(self._level, part, weight[there][:, None] * level)
+        return there, level, part
+
+    @property
+    def middle(self) -> Floats:
+        """The mean level of each part: parts x columns."""
+        return np.asarray(self._level / self.size[:, None], dtype=np.float64)
+
+    @property
+    def means(self) -> Floats:
+        """The adjusted means: systems x columns."""
+        return np.where(self.part[:, None] >= 0, self.effect + self.middle[self.part], np.nan)
+
+
+class _Homes:
+    """What each cluster of items adds to the error of adjusted means."""
+
+    def __init__(self, drawn: Resamples | None, systems: int, parts: int) -> None:
+        self._drawn = drawn
+        clusters = 0 if drawn is None else drawn.weights.shape[1]
+        self._levels = np.zeros((clusters, systems))
+        self._drift = np.zeros((clusters, parts))
+        self._weight = np.zeros((clusters, parts))
+
+    def add(self, block: Block, fit: _Fit) -> None:
+        """Adds items."""
+        weight = _weight(block)
+        there, level, part = fit.add_level(block.read, block.total[:, None], weight)
+        if self._drawn is None:
+            return
+        home = self._drawn.cluster_of_item[block.item[there]]
+        np.add.at(self._levels, home, block.read[there] * level)
+        np.add.at(self._drift, (home, part), weight[there] * level[:, 0])
+        np.add.at(self._weight, (home, part), weight[there])
+
+    def adjusted(self, fit: _Fit, sums: Sums) -> Adjusted:
+        """The means with what the clusters add."""
+        means = fit.means[:, 0]
+        if self._drawn is None:
+            return Adjusted(means, fit.part, np.empty((0, fit.systems)))
+        of_effect = (sums.total - sums.count * fit.effect[:, 0] - self._levels) @ fit.inverse
+        drift = (self._drift - self._weight * fit.middle[:, 0]) / fit.size
+        for p in range(fit.parts):
+            drift[:, p] -= of_effect @ np.where(fit.part == p, fit.seen / fit.size[p], 0.0)
+        influence = of_effect + drift[:, np.maximum(fit.part, 0)]
+        return Adjusted(means, fit.part, np.where(fit.part >= 0, influence, 0.0))
 
 
 def _parts(between: Floats, there: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Codes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ from scorer.analysis.bootstrap import (
     Interval,
     mean,
     means_by_group,
-    rank_correlations,
     share_interval,
 )
-from scorer.analysis.columns import codes_or_rows, compact, require, take
-from scorer.analysis.correlation import Codes, Floats, defined, spearman
+from scorer.analysis.columns import compact, require, take
+from scorer.analysis.correlation import Codes, Floats, defined
+from scorer.analysis.rank_correlation import rank_correlation
 from scorer.errors import SpecError
 
 
@@ -126,7 +126,7 @@ def position_of_orders(
     columns = take(frame, [given, swapped], [item] if item else [])
     for name in (given, swapped):
         check_preference(name, columns.floats(name))
-    cluster = codes_or_rows(columns, item)
+    cluster = columns.coded(item)
     return _position(given, columns.floats(given), columns.floats(swapped), cluster, bootstrap)
 
 
@@ -174,32 +174,40 @@ def by_length(
     bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Length:
     """The same, where the column `length` holds the numbers of characters."""
-    columns = take(frame, [score, length, *([human] if human else [])], [item] if item else [])
-    x, size = columns.floats(score), columns.floats(length)
-    y = columns.floats(human) if human else x[:0]
-    known = ~np.isnan(size)
-    known &= ~np.isnan(y) if human else True
-    kept = known & ~np.isnan(x)
-    if kept.sum() < 3:
+    names = [score, length, *([human] if human else [])]
+    columns = take(frame, names, [item] if item else [])
+    rows, unread = 0, 0
+    there = np.zeros(columns.rows.height if item is None else len(columns.values[item]), dtype=bool)
+    for numbers, (of_item,) in columns.parts(names, [item]):
+        judged, known = ~np.isnan(numbers[0]), ~np.isnan(numbers[1:]).any(axis=0)
+        rows, unread = rows + int((judged & known).sum()), unread + int((known & ~judged).sum())
+        there[of_item[judged & known]] = True
+    if rows < 3:
         needed = " and ".join(name for name in (score, length, human) if name)
-        raise SpecError([f"Rows with {needed}: {kept.sum()}; a correlation with length needs three."])
-    x, size, y = x[kept], size[kept], y[kept] if human else y
-    drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
-    unread = int((known & ~kept).sum())
-    del columns, known, kept  # of many rows the correlations need the memory
+        raise SpecError([f"Rows with {needed}: {rows}; a correlation with length needs three."])
+    drawn = bootstrap.draw_items(int(there.sum()))
+    cluster = np.zeros(len(there), dtype=np.int16)  # BUNDLES is smaller than its largest value
+    if drawn is not None:
+        cluster[there] = drawn.cluster_of_item
 
-    def with_length(values: Floats) -> tuple[float | None, Interval | None]:
-        rho = spearman(values, size)
-        if drawn is None or rho is None:
-            return rho, None
-        return rho, drawn.interval(rank_correlations(values, size, drawn))
+    def of(first: str, second: str, *, resampled: bool = True) -> tuple[float | None, Interval | None]:
+        def pairs() -> Iterator[tuple[Floats, Floats, Codes]]:
+            for numbers, (of_item,) in columns.parts(names, [item]):
+                kept = ~np.isnan(numbers).any(axis=0)
+                one, other = numbers[names.index(first)][kept], numbers[names.index(second)][kept]
+                yield one, other, cluster[of_item[kept]].astype(np.int64)
 
-    (judge, judge_interval), (people, people_interval) = with_length(x), with_length(y) if human else (None, None)
+        rho, draws = rank_correlation(pairs, drawn if resampled else None)
+        return rho, drawn.interval(draws) if drawn is not None and resampled and rho is not None else None
+
+    judge, judge_interval = of(score, length)
+    people, people_interval = of(human, length) if human else (None, None)
     partial = None
-    if judge is not None and people is not None and (both := spearman(x, y)) is not None:
-        rest = (1 - people**2) * (1 - both**2)
-        partial = defined((judge - people * both) / math.sqrt(rest)) if rest > 0 else None
-    return Length(len(x), unread, judge, judge_interval, people, people_interval, partial)
+    if human and judge is not None and people is not None:
+        both, _ = of(score, human, resampled=False)
+        rest = 0.0 if both is None else (1 - people**2) * (1 - both**2)
+        partial = defined((judge - people * (both or 0.0)) / math.sqrt(rest)) if rest > 0 else None
+    return Length(rows, unread, judge, judge_interval, people, people_interval, partial)
 
 
 def self_preference(
@@ -234,7 +242,7 @@ def self_preference(
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return SelfPreference(int(count[1]), int(count[0]), unread, None, None)
     above = (x - x.mean()) / x.std() - (y - y.mean()) / y.std()
-    drawn = bootstrap.draw(compact(codes_or_rows(columns, item)[kept])[0])
+    drawn = bootstrap.draw(compact(columns.coded(item)[kept])[0])
     means, draws = means_by_group(above, mine, 2, drawn)
     interval = drawn.interval(draws[:, 1] - draws[:, 0]) if drawn else None
     return SelfPreference(int(count[1]), int(count[0]), unread, float(means[1] - means[0]), interval)

@@ -2,61 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
+from scorer.analysis.adjusted import fit_items
 from scorer.analysis.bootstrap import Bootstrap, Resamples
-from scorer.analysis.columns import Columns, codes_or_rows, take
+from scorer.analysis.columns import Columns, take
 from scorer.analysis.correlation import Codes, Floats
-from scorer.analysis.score_range import Bounds, Range, bounds
+from scorer.analysis.row_parts import ItemBlocks, RowPart, sums_by_task
+from scorer.analysis.score_range import Bounds, Range, bounds_of
 from scorer.analysis.system_means import SystemMeans, system_means
 from scorer.errors import SpecError
 
+Values = Callable[[Floats], Floats]
+"""What is averaged of a row, by the values of its column: NaN for one that is not read."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Board:
-    """Columns of a table as codes: `system` and `task` number `systems` and `tasks`; without tasks there is one, "".
+    """Columns of a table as codes that number `systems` and `tasks`; without tasks there is one, "".
 
-    `item` numbers what was answered by the column `item_column`, each row by itself where that is None. `values` are
-    the scores, NaN unread.
+    `item_column` names what was answered, each row by itself where it is None. `ends` are the bounds of the scores,
+    `unread` is the number of rows without one, and `is_share` says whether the others are verdicts. `drawn` knows no
+    rows. Rows are read some at a time, but for `values`, `system`, `task` and `item`, which are of all rows: the
+    scores, NaN unread, and the codes.
     """
 
     columns: Columns
-    values: Floats
-    system: Codes
-    systems: Sequence[str]
-    task: Codes
-    tasks: Sequence[str]
-    item: Codes
+    score: str
+    system_column: str
+    task_column: str | None
     item_column: str | None
+    systems: Sequence[str]
+    tasks: Sequence[str]
+    items: int
     drawn: Resamples | None
     ends: Bounds
+    unread: int
+    is_share: bool
 
-    def by_task(self, values: Floats, ends: Bounds, *, adjusted: bool = True) -> list[SystemMeans]:
-        """The means of further values of the rows in each task; without `adjusted` holes are not adjusted for."""
-        boards = []
-        for t in range(len(self.tasks)):
-            mine = self.task == t
-            drawn = None
-            if self.drawn is not None:
-                drawn = Resamples(self.drawn.weights, self.drawn.cluster[mine], self.drawn.items)
-            item = self.item[mine] if self.item_column is not None and adjusted else None
-            boards.append(system_means(values[mine], self.system[mine], len(self.systems), item, drawn, ends))
-        return boards
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.columns.rows.height
+
+    @cached_property
+    def values(self) -> Floats:
+        return self.columns.floats(self.score)
+
+    @cached_property
+    def system(self) -> Codes:
+        return self.columns.coded(self.system_column)
+
+    @cached_property
+    def task(self) -> Codes:
+        return np.zeros(self.rows, dtype=np.int64) if self.task_column is None else self.columns.coded(self.task_column)
+
+    @cached_property
+    def item(self) -> Codes:
+        return self.columns.coded(self.item_column)
+
+    def parts(
+        self,
+        of: Values = lambda values: values,
+        column: str | None = None,
+        *,
+        by: str | None = None,
+        whole: bool = False,
+    ) -> Iterator[RowPart]:
+        """The rows some at a time, with `of` of a column: of the scores where none is named.
+
+        They are grouped by the systems, or by the column `by`. With `whole` they are of one task.
+        """
+        task = None if whole else self.task_column
+        names = [by or self.system_column, self.item_column, *([task] if task is not None else [])]
+        for (values,), (group, item, *tasks) in self.columns.parts([column or self.score], names):
+            of_task = tasks[0] if tasks else np.zeros(len(values), dtype=np.int64)
+            yield RowPart(of(values), group, of_task, item)
+
+    def by_task(
+        self,
+        of: Values = lambda values: values,
+        *,
+        column: str | None = None,
+        ends: Bounds | None = None,
+        adjusted: bool = True,
+    ) -> list[SystemMeans]:
+        """The means in each task of what `parts` gives; without `adjusted` holes are not adjusted for.
+
+        `ends` bound what is not read; they are those of the scores where none are given.
+        """
+        scale = self.ends if ends is None else ends
+
+        def parts() -> Iterator[RowPart]:
+            return self.parts(of, column)
+
+        sums = sums_by_task(parts, len(self.systems), len(self.tasks), self.drawn)
+        if self.item_column is None or not adjusted:
+            return [system_means(one, None, self.drawn, scale) for one in sums]
+        fits = fit_items(
+            ItemBlocks(parts, len(self.systems), len(self.tasks), self.items),
+            sums,
+            len(self.systems),
+            (scale.low, scale.high),
+            self.drawn,
+        )
+        return [system_means(one, fit, self.drawn, scale) for one, fit in zip(sums, fits, strict=True)]
 
     def item_names(self, items: Sequence[int]) -> list[str]:
         """The names of items; none where no column names them."""
         if self.item_column is None or not len(items):
             return []
-        _, names = self.columns.codes(self.item_column)
-        return [names[item] for item in items]
+        return list(map(str, self.columns.values[self.item_column].gather(list(items))))
 
-    def pooled(self, values: Floats) -> SystemMeans:
-        """The plain means of further values over all rows of each system, whatever their task."""
-        return system_means(values, self.system, len(self.systems), None, self.drawn, bounds(values))
+    def bounds(self, column: str) -> Bounds:
+        """The lowest and the highest value of a column of numbers."""
+        return _seen(self.columns, column)[0]
+
+    def pooled(self, column: str) -> SystemMeans:
+        """The plain means of a column over all rows of each system, whatever their task."""
+        (sums,) = sums_by_task(lambda: self.parts(column=column, whole=True), len(self.systems), 1, self.drawn)
+        return system_means(sums, None, self.drawn, self.bounds(column))
 
 
 def board_of(
@@ -75,21 +145,32 @@ def board_of(
     Raises SpecError for columns that cannot serve, and where no row has a score.
     """
     columns = take(frame, [score, *numbers], [name for name in (system, task, item) if name])
-    values = columns.floats(score)
-    if np.isnan(values).all():
+    ends, read, is_share = _seen(columns, score, scale)
+    if not read:
         raise SpecError([f"No row has a value in {score}: there is nothing to compare."])
-    of_system, systems = columns.codes(system)
-    of_task, tasks = columns.codes(task) if task else (np.zeros(len(values), dtype=np.int64), [""])
-    of_item = codes_or_rows(columns, item)
+    items = columns.rows.height if item is None else len(columns.values[item])
     return Board(
         columns=columns,
-        values=values,
-        system=of_system,
-        systems=systems,
-        task=of_task,
-        tasks=tasks,
-        item=of_item,
+        score=score,
+        system_column=system,
+        task_column=task,
         item_column=item,
-        drawn=bootstrap.draw(of_item),
-        ends=bounds(values, scale),
+        systems=columns.texts(system),
+        tasks=columns.texts(task) if task else [""],
+        items=items,
+        drawn=bootstrap.draw_items(items),
+        ends=ends,
+        unread=columns.rows.height - read,
+        is_share=is_share,
     )
+
+
+def _seen(columns: Columns, name: str, scale: Range | None = None) -> tuple[Bounds, int, bool]:
+    """The bounds of a column, how many values it has, and whether they are shares (`bootstrap.are_shares`)."""
+    low, high, read, halves = np.inf, -np.inf, 0, True
+    for (values,), _ in columns.parts([name], []):
+        known = values[np.isfinite(values)]
+        low, high = min(low, float(known.min(initial=np.inf))), max(high, float(known.max(initial=-np.inf)))
+        read += len(known)
+        halves = halves and bool(np.isin(known, (0.0, 0.5, 1.0)).all())
+    return bounds_of(low, high, scale), read, bool(read) and halves and low < 1

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.board import Board
-from scorer.analysis.columns import collected, listed, require
+from scorer.analysis.columns import listed, require
 from scorer.analysis.correlation import Floats
 from scorer.analysis.rank_table import interval_columns, nullable, share_columns
-from scorer.analysis.score_range import Bounds, bounds
+from scorer.analysis.reading import collected
+from scorer.analysis.score_range import Bounds
 from scorer.analysis.system_means import mean_over_tasks
 from scorer.errors import SpecError
 
@@ -26,8 +27,11 @@ def refuse_taken(names: Sequence[str], taken: Iterable[str]) -> None:
 
 def acceptable_columns(rows: Board, bar: float, weights: Floats) -> dict[str, pl.Series]:
     """The share of read rows with a score of at least `bar` by system, with its interval (`share_columns`)."""
-    reached = np.where(np.isnan(rows.values), np.nan, (rows.values >= bar).astype(np.float64))
-    parts = rows.by_task(reached, Bounds(0.0, 1.0, is_scale=True), adjusted=False)
+
+    def reached(values: Floats) -> Floats:
+        return np.where(np.isnan(values), np.nan, (values >= bar).astype(np.float64))
+
+    parts = rows.by_task(reached, ends=Bounds(0.0, 1.0, is_scale=True), adjusted=False)
     ends = share_columns(parts, weights, rows.drawn)
     means = nullable(mean_over_tasks(parts, weights).means)
     return {"acceptable": means, "acceptable_low": ends["low"], "acceptable_high": ends["high"]}
@@ -35,11 +39,10 @@ def acceptable_columns(rows: Board, bar: float, weights: Floats) -> dict[str, pl
 
 def average_columns(rows: Board, name: str, weights: Floats | None) -> dict[str, pl.Series]:
     """The mean of a column of numbers by system, with its interval: over all rows, or the weighted mean of tasks."""
-    values = rows.columns.floats(name)
     if weights is None:
-        means = rows.pooled(values)
+        means = rows.pooled(name)
     else:
-        means = mean_over_tasks(rows.by_task(values, bounds(values), adjusted=False), weights)
+        means = mean_over_tasks(rows.by_task(column=name, ends=rows.bounds(name), adjusted=False), weights)
     ends = interval_columns(means.means, means.draws, means.items, rows.drawn, is_share=False)
     return {name: nullable(means.means), f"{name}_low": ends["low"], f"{name}_high": ends["high"]}
 

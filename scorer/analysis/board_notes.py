@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from scorer.analysis.columns import collected, listed
+from scorer.analysis.columns import listed
+from scorer.analysis.reading import collected
 
 UNPAIRED = (
     "No --item is given, so systems are compared as independent samples. Where they answered the same questions, name "

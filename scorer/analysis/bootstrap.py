@@ -19,7 +19,7 @@ Bootstrap", The American Statistician 69(4), expanded percentile interval.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -52,6 +52,10 @@ class Bootstrap:
         """Resamples of the items that `item` numbers from 0; None without resamples."""
         return resample(item, self.resamples, self.seed) if self.resamples else None
 
+    def draw_items(self, items: int) -> Resamples | None:
+        """Resamples of so many items, which know no rows; None without resamples."""
+        return resample_items(items, self.resamples, self.seed) if self.resamples else None
+
 
 BOOTSTRAP = Bootstrap()
 """1,000 resamples with seed 0."""
@@ -61,7 +65,8 @@ BOOTSTRAP = Bootstrap()
 class Resamples:
     """Drawn weights: `weights` is resamples x clusters, `cluster` each row's cluster, `items` how many there are.
 
-    `bundle` is each item's cluster where items are drawn in bundles, None where each is drawn by itself.
+    `cluster` is empty where the rows come some at a time, by `cluster_of_item`. `bundle` is each item's cluster where
+    items are drawn in bundles, None where each is drawn by itself.
     """
 
     weights: Floats
@@ -156,8 +161,13 @@ def wilson(share: float, variance: float, items: int) -> Interval:
 
 def resample(item: Codes, resamples: int, seed: int) -> Resamples:
     """Resamples of the items that `item` numbers from 0, the same for the same numbers and seed."""
+    drawn = resample_items(int(item.max(initial=-1)) + 1, resamples, seed)
+    return replace(drawn, cluster=drawn.cluster_of_item[item])
+
+
+def resample_items(items: int, resamples: int, seed: int) -> Resamples:
+    """Resamples of so many items, the same for the same number and seed; they know no rows."""
     rng = np.random.default_rng(seed)
-    items = int(item.max(initial=-1)) + 1
     clusters = min(items, BUNDLES)
     bundle = np.arange(items, dtype=np.int64)
     if items > BUNDLES:
@@ -165,7 +175,7 @@ def resample(item: Codes, resamples: int, seed: int) -> Resamples:
     weights = np.empty((resamples, clusters))
     for weight in weights:
         weight[:] = np.bincount(rng.integers(0, clusters, size=clusters), minlength=clusters)
-    return Resamples(weights, bundle[item], items, bundle)
+    return Resamples(weights, np.empty(0, dtype=np.int64), items, bundle)
 
 
 def correlations(x: Floats, y: Floats, of: Resamples) -> dict[str, Floats]:
@@ -183,7 +193,7 @@ def correlations(x: Floats, y: Floats, of: Resamples) -> dict[str, Floats]:
         }
 
 
-def rank_correlations(x: Floats, y: Floats, of: Resamples) -> Floats:
+def spearman_draws(x: Floats, y: Floats, of: Resamples) -> Floats:
     """Spearman's correlation over all rows, for each resample; NaN where a resample does not define it."""
     whole = np.zeros(len(x), dtype=np.int64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -219,7 +229,7 @@ def _pearson(x: Floats, y: Floats, of: Resamples) -> Floats:
     a, b = x - x.mean(), y - y.mean()
     a, b = a / (np.abs(a).max() or 1.0), b / (np.abs(b).max() or 1.0)
     n, sa, sb, aa, bb, ab = of.sums(np.ones(len(x)), a, b, a * a, b * b, a * b)
-    return _ratio(ab - sa * sb / n, aa - sa * sa / n, bb - sb * sb / n, n)
+    return ratio(ab - sa * sb / n, aa - sa * sa / n, bb - sb * sb / n, n)
 
 
 def _spearman_exact(x: Runs, y: Runs, of: Resamples) -> Floats:
@@ -235,7 +245,7 @@ def _spearman_exact(x: Runs, y: Runs, of: Resamples) -> Floats:
     rx, ry = ranks(x), ranks(y)
     n = weight.sum(axis=1)
     xy, xx, yy = (np.einsum("bi,bi,bi->b", weight, p, q) / n**2 for p, q in ((rx, ry), (rx, rx), (ry, ry)))
-    return _ratio(xy, xx, yy, n)
+    return ratio(xy, xx, yy, n)
 
 
 def _spearman_projected(x: Runs, y: Runs, of: Resamples) -> Floats:
@@ -267,7 +277,7 @@ def _spearman_projected(x: Runs, y: Runs, of: Resamples) -> Floats:
     slope += pull(np.bincount(x.code, other))[x.code]
     del other
     slope += by_y[y.code]
-    return _ratio(centred(slope), xx, yy, weight)
+    return ratio(centred(slope), xx, yy, weight)
 
 
 def _pairs_exact(x: Runs, y: Runs, of: Resamples) -> tuple[Floats, Floats]:
@@ -307,7 +317,7 @@ def _pairs_projected(x: Runs, y: Runs, of: Resamples) -> tuple[Floats, Floats]:
     return np.clip(tau, -1.0, 1.0), np.clip(agree / others, 0.0, 1.0)
 
 
-def _ratio(xy: Floats, xx: Floats, yy: Floats, n: Floats) -> Floats:
+def ratio(xy: Floats, xx: Floats, yy: Floats, n: Floats) -> Floats:
     """xy / sqrt(xx yy); NaN where a variance is no more than rounding error (the columns are scaled to 1)."""
     floor = 1e-12 * n
     r: Floats = np.where((xx > floor) & (yy > floor), np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0), np.nan)

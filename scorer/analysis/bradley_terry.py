@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples
-from scorer.analysis.columns import codes_or_rows, take
+from scorer.analysis.columns import take
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.rank_table import interval_columns, rank_columns
 from scorer.analysis.ranks import Standing, ranked
@@ -40,7 +40,7 @@ def bradley_terry(
     read = ~np.isnan(values)
     if ((values[read] < 0) | (values[read] > 1)).any():
         raise SpecError([f"Column {preference} leaves [0, 1]; it must be the preference for {a}, 0.5 for a tie."])
-    both = pl.concat([columns.names[a].cast(pl.String), columns.names[b].cast(pl.String)]).cast(pl.String)
+    both = pl.concat([columns.names(a).cast(pl.String), columns.names(b).cast(pl.String)]).cast(pl.String)
     systems = both.unique().sort().to_list()
     place = {name: number for number, name in enumerate(systems)}
     code = np.array([place[name] for name in both.to_list()], dtype=np.int64).reshape(2, -1)
@@ -57,7 +57,7 @@ def bradley_terry(
         raise SpecError(
             ["No finite strengths exist: some systems never lost to the others, or never met them; add comparisons."]
         )
-    drawn = bootstrap.draw(codes_or_rows(columns, item))
+    drawn = bootstrap.draw(columns.coded(item))
     draws, items = np.empty((0, count)), np.zeros(count, dtype=np.int64)
     met = table[0] + table[0].T
     influence = np.empty((0, count))

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from scorer.analysis.columns import collected, compact, take
+from scorer.analysis.columns import compact, take
 from scorer.analysis.correlation import Codes, Floats, pearson
+from scorer.analysis.reading import collected
 from scorer.errors import SpecError
 
 Method = Literal["shift", "linear", "isotonic"]

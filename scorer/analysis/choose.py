@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -19,12 +20,13 @@ from scorer.analysis.choice_by_weight import MOST_CELLS, WeightScan
 from scorer.analysis.choice_rule import Cost, by_margin, chosen, preferred
 from scorer.analysis.choose_result import ByMargin, ByWeight, Choice
 from scorer.analysis.choose_table import cost_columns, systems_table
-from scorer.analysis.columns import TEXTS, collected, listed, missing_columns, not_judged
+from scorer.analysis.columns import listed, missing_columns, not_judged
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.label_design import label_design
 from scorer.analysis.ranks import places_and_leads
+from scorer.analysis.reading import TEXTS, collected
 from scorer.analysis.repeated_answers import MOST_UNASKED, repeated_answers, text_column
-from scorer.analysis.score_range import Range, bounds
+from scorer.analysis.score_range import Range
 from scorer.analysis.simultaneous import simultaneous
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks
 from scorer.analysis.task_weights import Weights, weights_of
@@ -182,17 +184,14 @@ def _with_booleans(frame: pl.LazyFrame, costs: Sequence[str]) -> tuple[pl.LazyFr
 
 
 def _cost(rows: Board, name: str, *, is_boolean: bool) -> Cost:
-    values = rows.columns.floats(name)
-    means = [part.means for part in rows.by_task(values, bounds(values), adjusted=False)]
+    means = [part.means for part in rows.by_task(column=name, ends=rows.bounds(name), adjusted=False)]
     return Cost(name, np.stack(means), is_boolean)
 
 
 def _fillings(rows: Board) -> list[list[SystemMeans]]:
     """The boards by task: of the read rows, and where some are unread with all of these at each end of the scale."""
-    read = np.isfinite(rows.values)
-    ends = () if read.all() else (rows.ends.low, rows.ends.high)
-    filled = [rows.values, *(np.where(read, rows.values, end) for end in ends)]
-    return [rows.by_task(values, rows.ends) for values in filled]
+    ends = (rows.ends.low, rows.ends.high) if rows.unread else ()
+    return [rows.by_task(), *(rows.by_task(partial(np.nan_to_num, nan=end)) for end in ends)]
 
 
 def _at_most(sides: Sequence[Behind], means: Floats) -> Floats:

@@ -16,11 +16,12 @@ from scorer.analysis.best import behind_best_of_draws, items_needed
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.choice_rule import by_margin, chosen
 from scorer.analysis.choose_result import ByMargin
-from scorer.analysis.columns import LARGEST, Columns, collected, compact, listed, same_run, take
+from scorer.analysis.columns import LARGEST, Columns, compact, listed, same_run, take
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.human_ceiling import ceiling_of
 from scorer.analysis.label_design import LabelDesign, label_design
 from scorer.analysis.paired import Mask
+from scorer.analysis.reading import collected
 from scorer.analysis.sampled_agreement import ITEM_KENDALL, PEARSON, LabelledItems
 from scorer.errors import SpecError
 from scorer.html_tables import rows_html

@@ -9,7 +9,6 @@ import polars as pl
 
 from scorer.analysis.board import Board
 from scorer.analysis.board_columns import average_columns
-from scorer.analysis.bootstrap import are_shares
 from scorer.analysis.choice_rule import Cost, on_front
 from scorer.analysis.correlation import Floats
 from scorer.analysis.rank_table import interval_columns, nullable, share_columns
@@ -21,7 +20,7 @@ def systems_table(rows: Board, boards: Sequence[SystemMeans], weights: Floats, a
     """A row for each system: its mean with its interval, and by how much the best is ahead of it."""
     overall = mean_over_tasks(boards, weights)
     means, drawn = overall.means, rows.drawn
-    if are_shares(rows.values):
+    if rows.is_share:
         ends = share_columns(boards, weights, drawn)
     else:
         ends = interval_columns(means, overall.draws, overall.items, drawn, is_share=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.packed import Packed
+from scorer.analysis.reading import CODE, TEXTS, NamesRead, NumbersRead, batches, collected
 from scorer.errors import SpecError
 
-_SHOWN = 30
-TEXTS = (pl.String, pl.Categorical, pl.Enum)
 LARGEST = 1e150
 """Sums of squares of numbers up to it, and down to its inverse, are exact enough in float64."""
-
-
-def collected(frame: pl.LazyFrame) -> pl.DataFrame:
-    """The rows. Raises SpecError where a file turns out to be damaged or to differ from the others."""
-    try:
-        return frame.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise SpecError([f"The table cannot be read to its end: {first_line(error)}. Write its file again."]) from error
 
 
 def require(schema: pl.Schema, names: Iterable[str], where: str = "the table") -> None:
@@ -46,24 +38,66 @@ def missing_columns(schema: pl.Schema, names: Iterable[str], where: str = "the t
     return problems
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Columns:
-    """Columns taken out of a table: `numbers` as float64, a missing number as null; `names` to group by, never null."""
+    """Columns taken out of a table: numbers, a missing number as null, and the codes of `names` to group by.
 
-    numbers: pl.DataFrame
-    names: pl.DataFrame
+    A code is a row's place among the distinct values of a column in their order, which `values` has; no row lacks one.
+    """
+
+    rows: Packed
+    values: Mapping[str, pl.Series]
 
     def floats(self, name: str) -> Floats:
         """A column of numbers, null as NaN."""
-        return self.numbers[name].fill_null(float("nan")).to_numpy().astype(np.float64, copy=False)
+        return _floats(self.rows.column(name))
+
+    def numbers(self, name: str) -> pl.Series:
+        """A column of numbers as float64."""
+        return self.rows.column(name).cast(pl.Float64)
+
+    def names(self, name: str) -> pl.Series:
+        """A column to group by, with its values."""
+        return self.values[name].gather(self.rows.column(CODE + name)).rename(name)
+
+    def coded(self, name: str | None) -> Codes:
+        """The codes of a column; without one each row is by itself."""
+        if name is None:
+            return np.arange(self.rows.height, dtype=np.int64)
+        return self.rows.column(CODE + name).to_numpy().astype(np.int64)
+
+    def texts(self, name: str) -> list[str]:
+        """The values of a column to group by as texts, by their codes."""
+        return list(map(str, self.values[name]))
 
     def codes(self, *names: str) -> tuple[Codes, list[str]]:
         """Each row's number among the distinct values of the columns in their order, and these values as text."""
-        value = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
-        code = self.names.select(value.rank("dense").cast(pl.Int64) - 1).to_series()
-        distinct = self.names.select(names).with_columns(code.alias("\0code")).unique("\0code").sort("\0code")
-        texts = [" / ".join(map(str, values[:-1])) for values in distinct.iter_rows()]
-        return code.to_numpy().astype(np.int64, copy=False), texts
+        if len(names) == 1:
+            return self.coded(names[0]), self.texts(names[0])
+        code = np.zeros(self.rows.height, dtype=np.int64)
+        for name in names:
+            code = code * len(self.values[name]) + self.coded(name)
+        code, kept = compact(code)
+        sizes = [len(self.values[name]) for name in names]
+        places = np.unravel_index(kept, sizes)
+        parts = [self.values[name].gather(at).to_list() for name, at in zip(names, places, strict=True)]
+        return code, [" / ".join(map(str, values)) for values in zip(*parts, strict=True)]
+
+    def parts(self, numbers: Sequence[str], names: Sequence[str | None]) -> Iterator[tuple[list[Floats], list[Codes]]]:
+        """`floats` of some columns and `coded` of others, some rows at a time."""
+        read = [*dict.fromkeys([*numbers, *(CODE + name for name in names if name is not None)])]
+        first = 0
+        for frame in self.rows.frames(read or None):
+            row = np.arange(first, first + frame.height, dtype=np.int64)
+            first += frame.height
+            yield (
+                [_floats(frame[name]) for name in numbers],
+                [row if name is None else frame[CODE + name].to_numpy().astype(np.int64) for name in names],
+            )
+
+
+def _floats(column: pl.Series) -> Floats:
+    return column.fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
 def take(
@@ -71,70 +105,46 @@ def take(
 ) -> Columns:
     """The columns asked for; NaN counts as null. Texts that all are numbers, as in "4" or " 4.5", are numbers.
 
-    Raises SpecError for a missing column, a column of numbers that holds none, a number that is infinite, beyond
-    `largest`, or all within its inverse, a column to group by that holds lists or the like, a null name.
+    They are read some rows at a time. Raises SpecError for a missing column, a column of numbers that holds none, a
+    number that is infinite, beyond `largest`, or all within its inverse, a column to group by that holds lists or the
+    like, a null name.
     """
     schema = frame.collect_schema()
     require(schema, [*numbers, *names])
+    numbers, names = list(dict.fromkeys(numbers)), list(dict.fromkeys(names))
     problems = [
         f"Column {name} holds {schema[name]}, not numbers; give a numeric column, or map its labels to numbers first."
-        for name in dict.fromkeys(numbers)
+        for name in numbers
         if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null, *TEXTS))
     ] + [
         f"Column {name} holds {schema[name]}; rows are grouped by plain values: texts, whole numbers, dates."
-        for name in dict.fromkeys(names)
+        for name in names
         if schema[name].is_nested() or schema[name] == pl.Object
     ]
     if problems:
         raise SpecError(problems)
-    taken = collected(frame.select(*dict.fromkeys([*numbers, *names])))
-    columns = Columns(
-        numbers=taken.select(_number(taken[name]) for name in dict.fromkeys(numbers)),
-        names=taken.select(*dict.fromkeys(names)).with_columns(pl.selectors.float().fill_nan(None)),
+    seen = {name: NumbersRead(name, schema[name]) for name in numbers}
+    groups = {name: NamesRead(name, schema[name]) for name in names}
+    wanted = frame.select(*dict.fromkeys([*numbers, *names]))
+    rows = Packed(
+        pl.DataFrame(
+            [
+                *(one.read(part[name]) for name, one in seen.items()),
+                *(one.read(part[name]) for name, one in groups.items()),
+            ]
+        )
+        for part in batches(wanted)
     )
     problems = [
-        *(problem for column in columns.numbers for problem in _wild(column, largest)),
-        *(problem for name in columns.numbers.columns for problem in _no_number(taken[name], columns.numbers[name])),
-        *(
-            f"Column {column.name} is null in {nulls} rows; every row needs its {column.name} to be grouped by it."
-            for column in columns.names
-            if (nulls := column.null_count())
-        ),
+        *(problem for one in seen.values() for problem in one.wild(largest)),
+        *(problem for one in seen.values() for problem in one.no_number(rows.height)),
+        *(problem for one in groups.values() for problem in one.missing()),
     ]
     if problems:
         raise SpecError(problems)
-    return columns
-
-
-def _number(column: pl.Series) -> pl.Series:
-    if column.dtype in TEXTS:
-        column = column.cast(pl.String).str.strip_chars()
-    return column.cast(pl.Float64, strict=False).fill_nan(None)
-
-
-def _no_number(given: pl.Series, read: pl.Series) -> Iterator[str]:
-    """A sentence where texts are no numbers."""
-    odd = given.filter(given.is_not_null() & read.is_null()) if given.dtype in TEXTS else given.clear()
-    odd = odd.filter(odd.cast(pl.String).str.strip_chars().str.to_lowercase() != "nan") if len(odd) else odd
-    if len(odd):
-        example = odd[0] if len(odd[0]) <= _SHOWN else odd[0][:_SHOWN] + "..."
-        yield (
-            f"Column {given.name} holds {given.dtype}, not numbers, such as {example!r} in {len(odd)} of {len(given)} "
-            "rows; give a numeric column, or map its labels to numbers first."
-        )
-
-
-def _wild(column: pl.Series, largest: float) -> Iterator[str]:
-    """A sentence where numbers are infinite, or too large or small for sums in float64."""
-    if infinite := column.is_infinite().sum():
-        yield f"Column {column.name} is infinite in {infinite} rows; make them null or finite."
-        return
-    peak = column.abs().max()
-    if isinstance(peak, float) and not (peak == 0 or 1 / largest <= peak <= largest):
-        yield (
-            f"Column {column.name} reaches {peak:g}, too close to the ends of float64 for sums: multiply it by a "
-            "constant."
-        )
+    distinct = {name: one.distinct(rows) for name, one in groups.items()}
+    coded = Packed(part.with_columns(one.coded(part) for one in groups.values()) for part in rows.frames())
+    return Columns(coded, distinct)
 
 
 def not_judged(frame: pl.LazyFrame, score: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -167,16 +177,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def codes_or_rows(columns: Columns, name: str | None) -> Codes:
-    """The codes of a column; without one each row is by itself."""
-    return columns.codes(name)[0] if name else np.arange(len(columns.numbers), dtype=np.int64)
-
-
 def compact(code: NDArray[np.int64]) -> tuple[Codes, Codes]:
     """The codes numbered anew from 0 without gaps, and the old code of each new one."""
     old, new = np.unique(code, return_inverse=True)
     return new.astype(np.int64), old
-
-
-def first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")

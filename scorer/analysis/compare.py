@@ -22,7 +22,7 @@ from scorer.analysis.bootstrap import (
     means_by_group,
     share_interval,
 )
-from scorer.analysis.columns import codes_or_rows, listed, take
+from scorer.analysis.columns import listed, take
 from scorer.analysis.correlation import Codes, Floats, defined
 from scorer.analysis.paired import Mask, Measure, Pair, cells, independent, over_items, sample
 from scorer.analysis.score_range import Range, bounds
@@ -109,9 +109,9 @@ def compare(
             "well_formed": Measure(formed, everywhere, 0.0, 1.0),
             "score_well_formed": _measure(np.where(formed == 1, values, np.nan), formed == 1, scale),
         }
-    is_curve = columns.names[variant].dtype.is_numeric()
+    is_curve = columns.values[variant].dtype.is_numeric()
     pairs = list(pairwise(range(len(names))) if is_curve else combinations(range(len(names)), 2))
-    of_item = codes_or_rows(columns, item)
+    of_item = columns.coded(item)
     drawn = bootstrap.draw(of_item)
     unread = np.isnan(values)
     levels: list[tuple[Any, ...]] = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from scorer.analysis.columns import collected, require
+from scorer.analysis.columns import require
+from scorer.analysis.reading import collected
 from scorer.errors import SpecError
 
 POINTS = 300

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Interval, mean
-from scorer.analysis.columns import codes_or_rows, compact, take
+from scorer.analysis.columns import compact, take
 from scorer.analysis.correlation import Floats
 from scorer.errors import SpecError
 
@@ -132,10 +132,10 @@ def drift(
     values, code = columns.floats(score), columns.floats(ANSWER).astype(np.int64)
     answer, numbers = compact(code)
     count = len(numbers)
-    form = columns.names[FORM].to_numpy()
+    form = columns.names(FORM).to_numpy()
     by_form = {name: np.full(count, np.nan) for name in FORMATS}
     cluster = np.zeros(count, dtype=np.int64)
-    cluster[answer] = codes_or_rows(columns, item) if item else answer
+    cluster[answer] = columns.coded(item) if item else answer
     for name, of_answers in by_form.items():
         of_answers[answer[form == name]] = values[form == name]
     plain = by_form.pop(AS_IS)

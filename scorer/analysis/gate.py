@@ -153,7 +153,7 @@ class _Difference(NamedTuple):
 
 def _difference(rows: Board, weights: Floats, new: str, old: str, *, as_shares: bool) -> _Difference:
     """New less old with its interval, and with the unread rows at each end of the scale."""
-    board = mean_over_tasks(rows.by_task(rows.values, rows.ends), weights)
+    board = mean_over_tasks(rows.by_task(), weights)
     if not np.isfinite(board.means).all() or board.part[0] != board.part[1]:
         return _Difference(None, None, None, None, None)
     first, second = rows.systems.index(new), rows.systems.index(old)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from scorer.analysis.columns import TEXTS, collected, first_line, require
+from scorer.analysis.columns import require
 from scorer.analysis.label_design import DESIGN, design_column
 from scorer.analysis.open_table import open_table
+from scorer.analysis.reading import TEXTS, collected, first_line
 from scorer.errors import SpecError, StorageError
 from scorer.files.files import read
 from scorer.files.router import AnyFiles

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scorer.analysis.columns import TEXTS, collected, listed
+from scorer.analysis.columns import listed
 from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.reading import TEXTS, collected
 from scorer.errors import SpecError
 
 RANDOM = "random"

@@ -16,9 +16,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import student
-from scorer.analysis.columns import collected, not_judged, require, take
+from scorer.analysis.columns import not_judged, require, take
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.label_design import PICKED, RANDOM, STRATUM, STRATUM_ROWS, WEIGHT
+from scorer.analysis.reading import collected
 from scorer.analysis.row_chance import row_chance
 from scorer.analysis.strata import LEAST, Stratum, allocate, strata
 from scorer.errors import SpecError

@@ -16,7 +16,7 @@ import polars as pl
 from scorer.analysis.board import Board, board_of
 from scorer.analysis.board_columns import acceptable_columns, average_columns, facts_of, refuse_taken, weights_note
 from scorer.analysis.board_notes import lacking_note, repeated_rows
-from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_shares
+from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples
 from scorer.analysis.columns import listed
 from scorer.analysis.rank_table import interval_columns, nullable, rank_columns, share_columns
 from scorer.analysis.ranks import Leads, Ranks, places_and_leads, ranked
@@ -24,7 +24,8 @@ from scorer.analysis.repeated_answers import RepeatedAnswer, repeated_answers, t
 from scorer.analysis.score_range import Range
 from scorer.analysis.system_means import SystemMeans, mean_over_tasks
 from scorer.analysis.task_weights import Weights, weights_of
-from scorer.analysis.unread import UnreadDiffers, by_group, unread_notes
+from scorer.analysis.unread import UnreadDiffers, unread_notes
+from scorer.analysis.unread_by_group import by_group
 from scorer.html_tables import rows_html
 
 
@@ -121,10 +122,8 @@ def leaderboard(
     fact_table = facts_of(frame, system, beside.facts)
     of_tasks = weights_of(rows.tasks if task else (), weights) if weights is not None else weights_of(rows.tasks, None)
     given = None if weights is None else of_tasks
-    values, systems, drawn = rows.values, rows.systems, rows.drawn
-    read = ~np.isnan(values)
-    boards = rows.by_task(values, rows.ends)
-    shares = are_shares(values)
+    systems, drawn, shares = rows.systems, rows.drawn, rows.is_share
+    boards = rows.by_task()
     overall = mean_over_tasks(boards, of_tasks)
     ((places, leads),) = places_and_leads([overall.standing()], drawn)
     best = _table(systems, overall, drawn, is_share=shares, ranks=places)
@@ -147,17 +146,16 @@ def leaderboard(
         ]
         first = ["rank", "rank_last", "task"]
         by_task = pl.concat(named).sort("task", *order, "system").select(*first, pl.exclude(first))
-    named_by = {system: (rows.system, systems), **({task: (rows.task, rows.tasks)} if task else {})}
-    differs = by_group(named_by, ~read, rows.item)
+    differs = by_group(rows, [system, *([task] if task else [])])
     notes = [
         *(weights_note(rows.tasks, given) if given is not None else ()),
         *_notes(boards, overall, rows),
-        *repeated_rows(frame, score, system, len(values)),
-        *([] if read.all() else [rows.ends.note(score)]),
+        *repeated_rows(frame, score, system, rows.rows),
+        *([rows.ends.note(score)] if rows.unread else []),
         *unread_notes(differs),
     ]
     named_text = None if text is None else text_column(frame.collect_schema(), text)
-    repeated = [] if named_text is None else repeated_answers(frame, system, named_text, len(values))
+    repeated = [] if named_text is None else repeated_answers(frame, system, named_text, rows.rows)
     return Leaderboard(best.sort(*order, "system"), by_task, notes, differs, _leads(systems, overall, leads), repeated)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Resamples, are_shares, share_interval
-from scorer.analysis.columns import Columns, codes_or_rows, listed, take
+from scorer.analysis.columns import Columns, listed, take
 from scorer.analysis.correlation import Codes, Floats, defined
 from scorer.analysis.curve_distance import Saved, levels_of, rising, saved
 from scorer.analysis.learning_curves_result import CHANGES, GAINS, LEVELS, LearningCurves
@@ -155,7 +155,7 @@ def _curves(columns: Columns, by: CurveColumns, bootstrap: Bootstrap) -> _Curves
         mixes=mixes,
         item=columns.codes(by.item)[0] if by.item else None,
         training=training,
-        drawn=bootstrap.draw(codes_or_rows(columns, by.item)),
+        drawn=bootstrap.draw(columns.coded(by.item)),
     )
 
 

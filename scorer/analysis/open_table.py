@@ -7,13 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from scorer.analysis.columns import first_line
+from scorer.analysis.reading import first_line
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import SpecError
 from scorer.files.credentials import SCHEMES, scan_options
 from scorer.files.router import AnyFiles
 from scorer.output.folder_names import folder_names, named
-from scorer.output.scan import scan_scores
+from scorer.output.scan_parts import scan_bounded
 
 Tables = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 """What names a table: one path, or several output folders, as a list (`NAME=OUT` names one) or by name."""
@@ -29,13 +29,13 @@ def open_table(table: Tables) -> pl.LazyFrame:
     SpecError where there is nothing to read, it is no Parquet, or the files' columns do not fit together.
     """
     if (folders := several_folders(table)) is not None:
-        return scan_scores(folders, join_input=True)
+        return scan_bounded(folders)
     name = single(table)
     path = Path(name)
     places = AnyFiles()
     remote = name.partition("://")[0] in SCHEMES
     if (out := out_folder(name)) is not None:
-        return scan_scores(out, join_input=True)
+        return scan_bounded(out)
     if "://" in name and not remote:
         return _scanned(name, [name], glob=True)
     found = [stat.path for stat in places.find([name])]

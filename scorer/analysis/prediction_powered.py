@@ -18,11 +18,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
-from scorer.analysis.columns import collected, listed, not_judged, require, same_run, take
+from scorer.analysis.columns import listed, not_judged, require, same_run, take
 from scorer.analysis.label_design import DESIGN, design_column, label_design
 from scorer.analysis.prediction_powered_fit import LabelledRows, fit_mean, label_mean, plain_mean
 from scorer.analysis.prediction_powered_pairs import differences_of
 from scorer.analysis.prediction_powered_result import Estimate, Estimates, Mean
+from scorer.analysis.reading import collected
 from scorer.errors import SpecError
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from scorer.analysis.columns import TEXTS, collected, require
+from scorer.analysis.columns import require
+from scorer.analysis.reading import TEXTS, collected
 from scorer.errors import SpecError
 
 USUAL_TEXTS = ("response", "output", "answer", "completion", "generation")

@@ -138,10 +138,10 @@ def mean_defined(values: Floats) -> float | None:
 def _rank_systems(columns: Columns, score: str, human: str, task: str, system: str) -> pl.DataFrame:
     rows = pl.DataFrame(
         {
-            "task": columns.names[task].cast(pl.String),
-            "system": columns.names[system].cast(pl.String),
-            "score": columns.numbers[score],
-            "human": columns.numbers[human],
+            "task": columns.names(task).cast(pl.String),
+            "system": columns.names(system).cast(pl.String),
+            "score": columns.numbers(score),
+            "human": columns.numbers(human),
         }
     )
     return (

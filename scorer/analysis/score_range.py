@@ -45,7 +45,11 @@ class Bounds:
 def bounds(values: Floats, scale: Range | None = None) -> Bounds:
     """The scale, or the observed range where it is None or a value lies outside of it. NaN is no verdict."""
     known = values[np.isfinite(values)]
-    low, high = float(known.min(initial=np.inf)), float(known.max(initial=-np.inf))
+    return bounds_of(float(known.min(initial=np.inf)), float(known.max(initial=-np.inf)), scale)
+
+
+def bounds_of(low: float, high: float, scale: Range | None = None) -> Bounds:
+    """`bounds` of values whose lowest and highest are these."""
     if scale is not None and scale[0] <= low and high <= scale[1]:
         return Bounds(*scale, is_scale=True)
     return Bounds(low, high, is_scale=False)

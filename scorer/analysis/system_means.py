@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.analysis.adjusted import adjust, has_holes, is_balanced
-from scorer.analysis.bootstrap import Resamples, means_by_group
+from scorer.analysis.adjusted import ItemFit
+from scorer.analysis.bootstrap import Resamples
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.ranks import Standing
+from scorer.analysis.row_parts import Sums
 from scorer.analysis.score_range import Bounds
 from scorer.analysis.simultaneous import Contrast, unit
 
@@ -43,34 +44,30 @@ class SystemMeans:
         return Contrast(float(self.means[a] - self.means[b]), error, m, unit(influence))
 
 
-def system_means(
-    values: Floats, system: Codes, systems: int, item: Codes | None, drawn: Resamples | None, scale: Bounds
-) -> SystemMeans:
-    read = np.isfinite(values)
-    raw, draws = means_by_group(values, system, systems, drawn)
+def system_means(sums: Sums, fit: ItemFit | None, drawn: Resamples | None, scale: Bounds) -> SystemMeans:
+    """The means in one task; of unread rows `scale` has the ends. Without `fit` nothing is adjusted for items."""
+    total, count = sums.total.sum(axis=0), sums.count.sum(axis=0)
+    systems = len(total)
     low, high = scale.low, scale.high
+    with np.errstate(divide="ignore", invalid="ignore"):
+        raw = total / count
+        draws = np.empty((0, systems)) if drawn is None else (drawn.weights @ sums.total) / (drawn.weights @ sums.count)
+        at = [(total + end * sums.unread) / (count + sums.unread) for end in (low, high)]
     span = high - low or (1.0 if high in (0.0, 1.0) else 0.0)  # ones alone may be shares
     part = np.where(np.isfinite(raw), 0, -1)
-    means, adjusted = raw, item is not None and has_holes(values, system, item)
-    influence = np.empty((0, systems))
+    means, influence = raw, np.empty((0, systems))
     if drawn is not None:
-        count = np.bincount(system[read], minlength=systems)
-        rest = np.where(read, values - raw[system], 0.0) / np.maximum(count, 1)[system]
-        influence = drawn.by_cluster(system, systems, rest)
-    if adjusted and item is not None and read.any():
-        fit = adjust(values, system, systems, item, drawn)
-        means, part, influence = fit.means, fit.part, fit.influence
+        influence = (sums.total - np.where(count > 0, raw, 0.0) * sums.count) / np.maximum(count, 1)
+    if fit is not None and fit.adjusted is not None:
+        means, part, influence = fit.adjusted.means, fit.adjusted.part, fit.adjusted.influence
         if drawn is not None:
             draws = means + drawn.weights @ influence
-    filled = [np.where(read, values, end) for end in (low, high)]
-    if item is not None and adjusted and not is_balanced(system, item):
-        at = [adjust(full, system, systems, item, None).means for full in filled]
-    else:
-        at = [means_by_group(full, system, systems, None)[0] for full in filled]
+    if fit is not None and fit.ends is not None:
+        at = list(fit.ends)
     ends = (np.where(np.isfinite(means), at[0], np.nan), np.where(np.isfinite(means), at[1], np.nan))
     items = np.zeros(systems, dtype=np.int64)
     if drawn is not None:
-        items = np.minimum(drawn.items_by_group(system, systems, read), drawn.items)
+        items = np.minimum(np.count_nonzero(sums.count, axis=0), drawn.items)
     return SystemMeans(
         means=means,
         raw=raw,
@@ -79,10 +76,10 @@ def system_means(
         items=items,
         part=part,
         ends=ends,
-        rows=np.bincount(system[read], minlength=systems),
-        unread=np.bincount(system[~read], minlength=systems),
+        rows=count.astype(np.int64),
+        unread=sums.unread,
         span=span,
-        adjusted=adjusted,
+        adjusted=fit is not None and fit.holes,
     )
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scorer.analysis.columns import collected, first_line, listed, require
+from scorer.analysis.columns import listed, require
 from scorer.analysis.correlation import Floats
 from scorer.analysis.join_labels import open_labels
+from scorer.analysis.reading import collected, first_line
 from scorer.errors import SpecError
 from scorer.files.files import read
 from scorer.files.router import AnyFiles

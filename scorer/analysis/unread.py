@@ -6,7 +6,7 @@ Unread replies are not random: a judge that refuses to grade bad answers has a h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -16,8 +16,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.bootstrap import Interval, student
-from scorer.analysis.columns import collected, listed
+from scorer.analysis.columns import listed
 from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.reading import collected
 
 FEWEST = 5
 MOST_GROUPS = 100
@@ -65,20 +66,6 @@ def by_people(
     return holm(found)
 
 
-def by_group(columns: Mapping[str, tuple[Codes, Sequence[str]]], unread: Mask, cluster: Codes) -> list[UnreadDiffers]:
-    """The share of unread rows in each group of each column against the other groups; empty below 5 unread rows."""
-    if int(unread.sum()) < FEWEST:
-        return []
-    found = []
-    for by, (code, names) in columns.items():
-        if not 1 < len(names) <= MOST_GROUPS:
-            continue
-        for g, name in enumerate(names):
-            comparison = _compared(by, name, unread.astype(np.float64), code == g, cluster, unread)
-            found += [comparison] if comparison is not None else []
-    return holm(found)
-
-
 def by_kept(scores: pl.LazyFrame, kept: Sequence[str]) -> list[UnreadDiffers]:
     """The same of a result table, by its kept columns of texts; each row counts as an item. Reads no other column."""
     schema = scores.collect_schema()
@@ -122,8 +109,15 @@ def _compared(
     if m < 2:
         return None
     error = math.sqrt(float(np.dot(of_cluster, of_cluster)) * m / (m - 1))
+    return difference(by, group, int((here & unread).sum()), (mean, other), error, m)
+
+
+def difference(
+    by: str, group: str | None, count: int, means: tuple[float, float], error: float, m: int
+) -> UnreadDiffers | None:
+    """The comparison of means here and elsewhere by the error of their difference, of m items; None without one."""
+    mean, other = means
     gap = mean - other
-    count = int((here & unread).sum())
     if error <= 1e-12 * max(abs(mean), abs(other)):
         return UnreadDiffers(by, group, count, mean, other, (gap, gap), 0.0) if gap else None
     half = student(0.975, m - 1) * error

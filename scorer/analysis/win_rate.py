@@ -16,7 +16,7 @@ import polars as pl
 
 from scorer.analysis.bias import check_preference, measured
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap, Interval, Resamples, mean, share_interval
-from scorer.analysis.columns import codes_or_rows, compact, take
+from scorer.analysis.columns import compact, take
 from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
 
@@ -123,7 +123,7 @@ def _fitted(
     longer = columns.floats(text) - columns.floats(baseline)
     hard = columns.floats(difficulty) if difficulty else None
     known = ~np.isnan(longer) if hard is None else ~np.isnan(longer) & ~np.isnan(hard)
-    cluster = codes_or_rows(columns, item)
+    cluster = columns.coded(item)
     code, names = columns.codes(system) if system else (np.zeros(len(p), dtype=np.int64), [""])
     found = {}
     for s, name in enumerate(names):

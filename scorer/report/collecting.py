@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from scorer.analysis.columns import first_line
+from scorer.analysis.reading import first_line
 from scorer.errors import SpecError
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from scorer.analysis.columns import TEXTS, missing_columns
+from scorer.analysis.columns import missing_columns
+from scorer.analysis.reading import TEXTS
 from scorer.errors import SpecError
 
 USUAL: Mapping[str, tuple[str, ...]] = {

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from scorer.analysis.columns import collected, take
+from scorer.analysis.columns import take
 from scorer.analysis.correlation import Floats
 from scorer.analysis.open_table import Tables, out_folder, several_folders, single
+from scorer.analysis.reading import collected
 from scorer.analysis.score_range import scale_of
 from scorer.errors import SpecError
 from scorer.report.sample_readings import sampled_scores, stored_judges

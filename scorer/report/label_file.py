@@ -11,12 +11,13 @@ import numpy as np
 import orjson
 import polars as pl
 
-from scorer.analysis.columns import TEXTS, collected, require
+from scorer.analysis.columns import require
 from scorer.analysis.correlation import Codes
 from scorer.analysis.join_labels import KEYS, open_labels
 from scorer.analysis.label_design import PICKED, RANDOM
 from scorer.analysis.label_plan import LabelPlan, label_plan
 from scorer.analysis.open_table import Tables, out_folder, several_folders, single
+from scorer.analysis.reading import TEXTS, collected
 from scorer.analysis.row_chance import row_chance
 from scorer.errors import SpecError
 from scorer.files.files import Files

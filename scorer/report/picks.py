@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from scorer.analysis.columns import first_line, missing_columns
+from scorer.analysis.columns import missing_columns
+from scorer.analysis.reading import first_line
 from scorer.errors import SpecError
 from scorer.inputs.where import Where
 from scorer.report.collecting import collect_all

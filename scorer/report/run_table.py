@@ -13,9 +13,8 @@ from scorer.analysis.open_table import out_folder, several_folders, single
 from scorer.errors import SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
-from scorer.output.layout import Layout
-from scorer.output.scan import scan_run
-from scorer.output.scan_folders import Run, load_runs, scan_runs, shards_at
+from scorer.output.scan_folders import Run, load_runs, shards_at
+from scorer.output.scan_parts import scan_parts, scan_some
 from scorer.report.columns import GivenColumns, RunColumns, find_columns
 from scorer.report.stored_judge import StoredJudge
 from scorer.types import Shard
@@ -24,8 +23,6 @@ RowKey = tuple[str, int]
 """A row: the path of its shard, as in the column `shard` of the table, and its number."""
 
 _KEY = ("shard", "row")
-_PART_ROWS, _PART_SHARDS = 100_000, 100
-"""A part of a table has about so many rows, or one shard; and no more shards, for polars has a thread for each."""
 _WITHIN_ROWS = 250_000
 """A part of rows in memory."""
 
@@ -101,34 +98,12 @@ class RunTable:
 
     def results_of(self, shards: Collection[str]) -> pl.LazyFrame:
         """The results of some shards, by the files that are there now."""
-        return _scan([_restricted(run, shards) for run in self.runs.values()], self._files, joined=False)
+        return scan_some(list(self.runs.values()), self._files, shards, joined=False)
 
     def _parts(self, columns: Collection[str]) -> Iterator[tuple[frozenset[str], pl.LazyFrame]]:
         """The rows of some shards, with their paths in the table."""
         joined = not self._result_names.issuperset(columns)
-        for paths in self._groups():
-            runs = [_restricted(run, paths) for run in self.runs.values()]
-            frame = _scan(runs, self._files, joined)
-            own = frame.collect_schema()
-            yield (
-                paths,
-                frame.with_columns(
-                    pl.col(name).cast(kind) if name in own else pl.lit(None, kind).alias(name)
-                    for name in columns
-                    if own.get(name) != (kind := self.schema[name])
-                ),
-            )
-
-    def _groups(self) -> Iterator[frozenset[str]]:
-        """Paths of shards, as many as have some rows together."""
-        group: list[str] = []
-        for path in self.shards:
-            group.append(path)
-            if len(group) >= _PART_SHARDS or sum(self.sizes[one] for one in group) >= _PART_ROWS:
-                yield frozenset(group)
-                group = []
-        if group or not self.shards:
-            yield frozenset(group)
+        return scan_parts(list(self.runs.values()), self._files, columns, self.schema, joined=joined)
 
     def of_run(self, run: str, column: str) -> str:
         """The name in the table of a result column of a run."""
@@ -169,7 +144,7 @@ def open_runs(tables: Runs, given: GivenColumns | None = None, *, files: Files |
             )
         folders = {"": out}
     runs = load_runs(folders, files)
-    results, joined = _scan(runs, files, joined=False), _scan(runs, files, joined=True)
+    results, joined = (scan_some(runs, files, None, joined=joined) for joined in (False, True))
     judges = {run.name: StoredJudge(run.manifest) for run in runs}
     schema = joined.collect_schema()
     scores = [f"{run.name}.{given.score}" for run in runs if f"{run.name}.{given.score}" in schema]
@@ -178,16 +153,3 @@ def open_runs(tables: Runs, given: GivenColumns | None = None, *, files: Files |
     paths = dict.fromkeys(path for run in runs for path in run.paths.values())
     at = {shard.path: shard for shard in shards_at(runs, files)}
     return RunTable({run.name: run for run in runs}, results, joined, columns, judges, list(paths), at, files)
-
-
-def _scan(runs: Sequence[Run], files: Files, joined: bool) -> pl.LazyFrame:
-    """The rows of a single run, whose name is "", or of several."""
-    if len(runs) == 1 and not runs[0].name:
-        return scan_run(files, Layout(runs[0].out), runs[0].manifest, joined)
-    return scan_runs(runs, files, joined)
-
-
-def _restricted(run: Run, paths: Collection[str]) -> Run:
-    """A run with those of its shards whose path in the table is among `paths`."""
-    shards = tuple(shard for shard in run.manifest.shards if run.paths[shard.path] in paths)
-    return replace(run, manifest=replace(run.manifest, shards=shards))

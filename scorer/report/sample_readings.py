@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
-from scorer.analysis.columns import collected, require, take
+from scorer.analysis.columns import require, take
 from scorer.analysis.open_table import Tables, out_folder, several_folders, single
+from scorer.analysis.reading import collected
 from scorer.analysis.sample_worth import WORTH, SampleWorth, sample_worth
 from scorer.analysis.sampled_scores import SampledScores
 from scorer.errors import SpecError

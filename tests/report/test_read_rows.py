@@ -89,7 +89,7 @@ def test_parts_of_different_types_become_one(tmp_path: Path, monkeypatch: pytest
     cost = [n % 100 for n in range(rows // 2)] + [10**7] * (rows // 2)
     table = pl.DataFrame({"response": ["said"] * rows})
     results = {"score": pl.Series(value), "cost_microusd": pl.Series(cost)}
-    monkeypatch.setattr("scorer.report.run_table._PART_ROWS", rows // 2)
+    monkeypatch.setattr("scorer.output.scan_parts.PART_ROWS", rows // 2)
     shards = open_runs(finished_run(tmp_path, table, results, shards=2))
     found = read_rows(shards, ["score", "cost_microusd"], [], None, None)
     assert found["score"].to_list() == value

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import polars as pl
 
-from scorer.analysis.columns import TEXTS
+from scorer.analysis.reading import TEXTS
 from scorer.report.collecting import collect_all
 from scorer.report.run_table import RunTable
 
