@@ -26,7 +26,7 @@ def course(frame: pl.LazyFrame) -> pl.DataFrame:
         )
     rows = collected(frame.select("finished_at", "cost_microusd").drop_nulls("finished_at").sort("finished_at"))
     if not rows.height:
-        raise SpecError(["No row is finished; a course needs finished rows."])
+        raise SpecError(["No row is finished: there is nothing to draw over time."])
     if not rows["cost_microusd"].count():
         raise SpecError(["The cost of no row is known: no price is known for the judge's model. Add model.price."])
     so_far = rows.select(

@@ -76,11 +76,11 @@ def text_paths(shape: pa.Schema) -> Iterable[tuple[str, pa.DataType]]:
     for field in shape:
         if not _writable(field.name):
             continue
-        if _is_text(field.type):
+        if is_text(field.type):
             yield field.name, field.type
         elif pa.types.is_struct(field.type):
             for inner in field.type:
-                if _is_text(inner.type) and _writable(inner.name) and not set(inner.name) & set(".[]"):
+                if is_text(inner.type) and _writable(inner.name) and not set(inner.name) & set(".[]"):
                     yield f"{field.name}.{inner.name}", inner.type
 
 
@@ -94,7 +94,7 @@ def _writable(name: str) -> bool:
     return bool(name.strip()) and not set(name) & set("{}:\n\r") and not name.endswith(("!r", "!s", "!a"))
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 

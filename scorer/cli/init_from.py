@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from scorer.build.plan import check
-from scorer.cli.init_columns import Roles, guess, text_paths
+from scorer.cli.init_columns import Roles, guess, is_text, text_paths
 from scorer.errors import InputError, SpecError
 from scorer.files.files import LocalFiles, Stat, replace
 from scorer.files.router import AnyFiles
@@ -168,7 +168,7 @@ def _prompt(keys: str, text: str) -> str:
 
 
 def _columns(found: Contents) -> str:
-    shown = [f"{field.name} ({field.type})" for field in islice(found.shape, 20)]
+    shown = [f"{field.name} ({'text' if is_text(field.type) else field.type})" for field in islice(found.shape, 20)]
     return ", ".join(shown) or "none"
 
 

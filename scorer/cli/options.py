@@ -113,7 +113,7 @@ ONE_PROCESS = WorkerOptions()
 class ViewOptions:
     """The options of commands that score: what is shown while they run."""
 
-    quiet: Annotated[bool, Parameter(help="No progress on stderr.")] = False
+    quiet: Annotated[bool, Parameter(help="No progress on stderr.", negative="")] = False
     log_format: Annotated[
         Literal["text", "json"],
         Parameter(help="What stderr gets: lines for people, or a JSON object a line.", show_default=True),

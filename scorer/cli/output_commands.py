@@ -33,7 +33,7 @@ def status(out: Out, /, *, json: Json = False) -> int:
     return answer(json, value, lambda: "\n".join([summary_text(out, found), *unread.notes]))
 
 
-def verify(out: Out, /, *, remote: bool = False, json: Json = False) -> int:
+def verify(out: Out, /, *, remote: Annotated[bool, Parameter(negative="")] = False, json: Json = False) -> int:
     """Check that every input row is there exactly once, intact, scored or failed, and that the ledger agrees.
 
     Exit 0 where it is so; exit 1 and a list of findings where not.

@@ -52,7 +52,7 @@ def init(
     *,
     from_: Annotated[
         tuple[str, ...],
-        Parameter(name="--from", help="Files, folders or globs to look at, as input.shards takes them."),
+        Parameter(name="--from", help="Files, folders or globs to look at, as input.shards takes them.", negative=""),
     ] = (),
     provider: Annotated[
         str,
@@ -88,7 +88,7 @@ def plan(
     run_file: RunFile,
     /,
     *,
-    exact: bool = False,
+    exact: Annotated[bool, Parameter(negative="")] = False,
     sample: SampleOption = None,
     sets: Sets = (),
     json: Json = False,

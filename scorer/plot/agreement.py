@@ -10,6 +10,7 @@ from scorer.analysis.agree_result import Agreement
 from scorer.analysis.columns import take
 from scorer.analysis.inter_judge import InterJudge
 from scorer.analysis.score_range import scale_of
+from scorer.counted import counted
 from scorer.errors import SpecError
 from scorer.frames import analyses
 from scorer.plot.style import (
@@ -115,7 +116,9 @@ def judge_against_human(table: Any, score: str = "score", human: str = "human") 
         raise SpecError([f"No row has both {column} and {human}."])
     rows = _joint(of_x, of_y, of_x.codes(x[both]), of_y.codes(y[both]))
     unread = int((np.isfinite(x) & ~np.isfinite(y)).sum())
-    about = [f"{int(both.sum()):,} rows with both" + (f", {unread:,} with a human value alone" if unread else "")]
+    about = [
+        f"{counted(int(both.sum()), 'row')} with both" + (f", {unread:,} with a human value alone" if unread else "")
+    ]
     return _square(rows, (of_x, of_y), title(f"{column} against {human}", about))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scorer.analysis.course import course
+from scorer.counted import counted
 from scorer.frames.analyses import opened
 from scorer.plot.style import COLOURS, WIDTH, altair, data, title, tooltips
 
@@ -35,9 +36,10 @@ def cost(table: Any) -> alt.VConcatChart:
         line = alt.Chart(data(rows)).mark_area(
             line={"color": colour}, color=colour, opacity=0.25, interpolate="step-after"
         )
-        return line.encode(x=x, y=alt.Y(f"{field}:Q", title=label), tooltip=says).properties(width=WIDTH, height=HEIGHT)
+        y = alt.Y(f"{field}:Q", title=label, stack=None)  # an area adds the values of one moment up otherwise
+        return line.encode(x=x, y=y, tooltip=says).properties(width=WIDTH, height=HEIGHT)
 
-    about = [f"{rows[-1]['usd']:,.4f} USD for {rows[-1]['rows']:,} rows"]
+    about = [f"{rows[-1]['usd']:,.4f} USD for {counted(rows[-1]['rows'], 'row')}"]
     return alt.vconcat(
         panel("usd", "USD so far", time.axis(labels=False, title=None), COLOURS[0]),
         panel("rows", "Rows finished", time, COLOURS[2]),

@@ -9,6 +9,7 @@ import numpy as np
 
 from scorer.analysis.columns import take
 from scorer.analysis.score_range import scale_of
+from scorer.counted import counted
 from scorer.errors import SpecError
 from scorer.escapes import printable_line
 from scorer.frames.analyses import opened
@@ -49,7 +50,7 @@ def distribution(table: Any, score: str = "score", *, by: str | None = None) -> 
         )
     ]
     unread = int(np.isnan(values).sum())
-    about = [f"{len(values):,} rows" + (f", {unread:,} of them without a score" if unread else "")]
+    about = [counted(len(values), "row") + (f", {unread:,} of them without a score" if unread else "")]
     if len(names) > MOST_GROUPS:
         about.append(f"The largest {MOST_GROUPS} of {len(names):,} values of {by}.")
     return _chart(rows, bins, by, title(f"Rows by {column}", about))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scorer.analysis.leaderboard import Leaderboard
+from scorer.counted import counted
 from scorer.frames import analyses
 from scorer.plot.given import needed, results
 from scorer.plot.style import WIDTH, intervals, names_axis, numbers_axis, stacked, title
@@ -58,7 +59,7 @@ def _chart(name: str, board: Leaderboard) -> Any:
     y = names_axis("label", [row["label"] for row in rows])
     has_intervals = any(row["low"] is not None for row in rows)
     about = [
-        f"{sum(row['rows'] for row in rows):,} rows with a score, of {len(rows):,} system{'s' * (len(rows) != 1)}"
+        f"{counted(sum(row['rows'] for row in rows), 'row')} with a score, of {counted(len(rows), 'system')}"
         + (f"; {unread:,} without one" if (unread := sum(row["unread"] for row in rows)) else ""),
         *(["Lines: 95 % intervals. Before each name: the ranks that the system may have."] if has_intervals else []),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scorer.analysis.scale_across_tasks import Scale
+from scorer.counted import counted
 from scorer.frames import analyses
 from scorer.plot.given import needed, results
 from scorer.plot.style import altair, broken_line, intervals, names_axis, numbers_axis, stacked, title
@@ -57,7 +58,8 @@ def _chart(name: str, found: Scale) -> Any:
         return (broken_line(coherent) + drawn).properties(width=PANEL, height={"step": 24})
 
     about = [
-        f"{found.n:,} rows with a score and a human value" + (f", {found.unread:,} unread" if found.unread else ""),
+        f"{counted(found.n, 'row')} with a score and a human value"
+        + (f", {found.unread:,} unread" if found.unread else ""),
         "On one scale every point is on its broken line.",
     ]
     return alt.hconcat(

@@ -37,6 +37,7 @@ def test_columns_are_guessed_by_their_names(tmp_path: Path, end: str) -> None:
     for name in ("Question", "gold", "output"):
         assert f"{{{name}:fenced}}" in tree["judge"]["prompt"]
     assert (tree["model"]["provider"], tree["model"]["api_key_env"]) == ("openai", "OPENAI_API_KEY")
+    assert "# Its columns: uid (text), Question (text)," in (tmp_path / "run.toml").read_text()
 
 
 def test_a_conversation_is_judged_by_its_last_answer(tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ def test_cost_ends_at_the_sum_of_the_rows() -> None:
     last = values(plot.cost(FRAME))[-1]
     assert last["rows"] == 48
     assert last["usd"] == pytest.approx(sum(range(48)) * 10 / 1e6)
+    for panel in plot.cost(FRAME).to_dict()["vconcat"]:  # rows of one moment are not added up once more
+        assert panel["encoding"]["y"]["stack"] is None
 
 
 def test_invisible_characters_of_names_are_escaped_in_charts() -> None:
