@@ -13,7 +13,7 @@ from scorer.client.cache_leaders import CacheLeaders
 from scorer.client.client import Endpoint
 from scorer.client.discovery import Discovery, discovery
 from scorer.client.prompt_cache import BYTES_A_TOKEN, least_tokens
-from scorer.config.spec import Limits, Model, Rates
+from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
 from scorer.limits import Budget, LocalLimiter
@@ -76,11 +76,7 @@ class ModelEndpoints:
         """The addresses at the start. Raises SpecError where those of a fleet cannot be read."""
         if self.discovery is None:
             return self._addresses
-        try:
-            return [self._replica(url) for url in await self.discovery.addresses()]
-        except SpecError as error:
-            key = f"models.{self._model.alias}.base_urls" if self._model.alias else "model.base_urls"
-            raise SpecError([f"{key}: {problem}" for problem in error.problems]) from error
+        return [self._replica(url) for url in await _found(self._model, self.discovery)]
 
     def most(self, address: Address) -> int:
         """This worker's part of the requests in flight at an address."""
@@ -115,6 +111,28 @@ class ModelEndpoints:
         )
         least_bytes = least_tokens(self._model.name or "") * BYTES_A_TOKEN
         return CacheLeaders(self._clock, least_bytes, lambda: local.note(warning))
+
+
+async def check_fleets(spec: Spec) -> None:
+    """Raises SpecError with all mistakes where the replicas of a fleet cannot be read, or there are none."""
+    problems: list[str] = []
+    for model in spec.all_models:
+        if model.fleet is not None:
+            try:
+                await _found(model, discovery(model.fleet))
+            except SpecError as error:
+                problems += error.problems
+    if problems:
+        raise SpecError(problems)
+
+
+async def _found(model: Model, source: Discovery) -> list[str]:
+    """The addresses of a fleet. Raises SpecError with the key that names it."""
+    try:
+        return await source.addresses()
+    except SpecError as error:
+        key = f"models.{model.alias}.base_urls" if model.alias else "model.base_urls"
+        raise SpecError([f"{key}: {problem}" for problem in error.problems]) from error
 
 
 def tidy(limiters: list[LocalLimiter]) -> None:

@@ -6,6 +6,7 @@ Knows no source of addresses (discovery.py) and makes no endpoint itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from scorer.client.client import Endpoint, HttpClient
 from scorer.client.discovery import Discovery
@@ -14,13 +15,15 @@ from scorer.processes.periodic_service import PeriodicService
 
 READ_S = 2.0
 """Between two looks at the source."""
+_MOST_NAMED = 5
+"""Replicas that a sentence names; of more it gives the number."""
 
 
 class Fleet(PeriodicService):
     """Keeps the endpoints of `client` as `discovery` says, from those that it has at the start.
 
-    `join` makes the endpoint of an address. `looked` is called after each look. A source that cannot be read, or has no
-    address, changes nothing, and `note` gets the reason.
+    `join` makes the endpoint of an address. `looked` is called after each look. `note` gets a sentence on each change.
+    A source that cannot be read, or has no address, changes nothing, and `note` gets the reason.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Fleet(PeriodicService):
         self._join = join
         self._looked = looked
         self._note = note
+        self._changes = 0
 
     async def work(self) -> None:
         """Looks at the source once."""
@@ -53,3 +57,18 @@ class Fleet(PeriodicService):
         leaving = [endpoint for address, endpoint in known.items() if address not in addresses]
         if joining or leaving:
             self._client.replace(joining, leaving)
+            self._changes += 1
+            moved = [f"{_named(some)} {did}" for some, did in ((joining, "joined"), (leaving, "left")) if some]
+            count = len(self._client.endpoints)
+            # Numbered, because a sentence is said once only.
+            self._note(
+                f"model.base_urls = {self._discovery.source!r}, change {self._changes}: {', '.join(moved)}; "
+                f"{count} replica{'' if count == 1 else 's'} now."
+            )
+
+
+def _named(endpoints: Sequence[Endpoint]) -> str:
+    """The hosts and ports of some endpoints."""
+    more = len(endpoints) - _MOST_NAMED
+    names = [urlsplit(endpoint.address).netloc for endpoint in endpoints[:_MOST_NAMED]]
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from scorer.build.assemble import make_client
 from scorer.build.endpoints import most_workers
+from scorer.build.model_endpoints import check_fleets
 from scorer.build.open_run import OpenRun
 from scorer.build.plan import (
     RunPlan,
@@ -116,6 +117,7 @@ class Job:
         self._callbacks = callbacks
         self._workers = most_workers(plan.spec, workers)
         self._launcher = launcher
+        self._one_machine = launcher is None
         if launcher is None and self._workers > 1:
             from scorer.workers.subprocesses import SubprocessLauncher
 
@@ -180,6 +182,7 @@ class Job:
         self._choice = choice
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
+            await self._check_fleets()
             lock = await folder.lock(self._files, self.layout, self._callbacks.say)
             stack.callback(lock.release)
             opened = None if retry is None else revision_of(self.plan, retry)
@@ -211,6 +214,13 @@ class Job:
         if self._publishing is not None:
             self._publishing.check()
         return found
+
+    async def _check_fleets(self) -> None:
+        """Looks for the replicas of a fleet before a folder is made: a wrong source leaves none behind."""
+        here = self._one_machine and self._by_hand is None
+        fleets = any(model.fleet is not None for model in self.plan.spec.all_models)
+        if here and fleets and not self._files.find([self.layout.manifest]):
+            await check_fleets(self.plan.spec)
 
     def _question(self, manifest: Manifest, sample: str | None) -> Manifest:
         """The manifest with the question of `[stop]` in it."""

@@ -123,6 +123,20 @@ def test_a_replica_that_joins_takes_requests_and_one_that_leaves_finishes_its_ow
     assert judges.most == dict.fromkeys((A, B, C), CONCURRENCY)
 
 
+def test_each_change_of_a_fleet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judges = Judges({A: 1.0, B: 1.0, C: 1.0})
+    said: list[str] = []
+    run(tmp_path, judges, lambda t: [[A], [A, B, C], [A], [A, B, C]][min(3, int(t / 3))], monkeypatch, said)
+    joined, left = (
+        "10.0.0.2:8000, 10.0.0.3:8000 joined; 3 replicas now.",
+        "10.0.0.2:8000, 10.0.0.3:8000 left; 1 replica now.",
+    )
+    assert said == [
+        f"model.base_urls = 'file:judges.txt', change {number}: {what}"
+        for number, what in enumerate((joined, left, joined), 1)
+    ]
+
+
 def test_a_fleet_that_grows_has_more_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judges = Judges(dict.fromkeys((A, B, C), 1.0))
     run(tmp_path, judges, lambda t: [A] if t < 1 else [A, B, C], monkeypatch)
@@ -181,6 +195,7 @@ def test_a_source_that_cannot_be_read_at_the_start_ends_the_run_before_anything_
     with pytest.raises(SpecError, match=r"^model\.base_urls: judges\.txt cannot be read: gone\.$"):
         run(tmp_path, judges, lambda _: None, monkeypatch)
     assert judges.sent_at == []
+    assert not (tmp_path / "out").exists(), "no folder is made for it"
 
 
 @pytest.mark.parametrize(
