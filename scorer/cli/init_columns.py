@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
 from scorer.frozen import dataclass
+from scorer.patterns import pattern
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "response": (
@@ -14,7 +16,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "model_output", "model_response", "assistant", "reply", "summary", "translation", "hypothesis", "candidate",
     ),
     "instruction": (
-        "instruction", "prompt", "question", "query", "input", "user", "user_prompt", "request", "problem",
+        "instruction", "prompt", "question", "query", "input", "user", "user_prompt", "request", "problem", "q",
     ),
     "source": ("source", "context", "document", "article", "passage", "text"),
     "reference": ("reference", "gold", "target", "expected", "ground_truth", "reference_answer", "label", "ideal"),
@@ -29,6 +31,11 @@ KEPT = (
     "item", "item_id", "doc_id", "human", "human_score", "annotator", "rating", "checkpoint", "step", "seed",
 )  # fmt: skip
 """The names of columns that analyses group by."""
+
+_NO_PROSE = pattern(
+    rf"(?:^|[._])(?:id|{'|'.join((*NAMES['id'], *KEPT))}|role|type|name|lang|url|date|time|status)$", re.I
+)
+"""Names of columns whose texts are no generations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ def guess(schema: pa.Schema, shape: pa.Schema, lengths: Mapping[str, float], tak
 
     `schema` has the columns' types, `shape` the fields within them, `lengths` the mean length of each text column or
     path in some rows. Names in `taken` cannot be kept. Without a response or a conversation by name, the longest text
-    column is the response.
+    column is the response that is no id, role or the like.
     """
     texts = dict(text_paths(shape))
     found: dict[str, str | None] = {role: _named(role, texts) for role in ("response", "instruction", "source")}
@@ -62,7 +69,11 @@ def guess(schema: pa.Schema, shape: pa.Schema, lengths: Mapping[str, float], tak
         found["a"] = found["b"] = None
     if found["response"] is None and messages is None and found["a"] is None:
         others = [path for path in texts if path not in found.values() and lengths.get(path, 0) > 0]
-        found["response"] = max(others, key=lambda path: lengths[path], default=None)
+        prose = [path for path in others if not _NO_PROSE.search(path)]
+        if not prose and found["source"] is not None:
+            found["response"], found["source"] = found["source"], None
+        else:
+            found["response"] = max(prose or others, key=lambda path: lengths[path], default=None)
     names = {name.lower(): name for name in schema.names}
     id_column = next((names[name] for name in NAMES["id"] if name in names), None)
     used = {id_column, *found.values()}
@@ -106,4 +117,5 @@ def _is_chat(field: pa.Field) -> bool:
         return field.name.lower() in NAMES["messages"]
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
         return False
-    return all(kind.value_type.get_field_index(name) >= 0 for name in ("role", "content"))
+    fields = {kind.value_type.field(place).name for place in range(kind.value_type.num_fields)}
+    return fields >= {"role", "content"} or fields >= {"from", "value"}

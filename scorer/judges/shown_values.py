@@ -18,6 +18,10 @@ class Turn(NamedTuple):
     text: str
 
 
+_SHAREGPT = {"human": "user", "gpt": "assistant"}
+"""The roles of ShareGPT's `{from, value}` that other conversations call otherwise."""
+
+
 Shown = str | tuple[Turn, ...]
 """A text, or the messages of a conversation."""
 
@@ -25,9 +29,9 @@ Shown = str | tuple[Turn, ...]
 def shown(column: str, value: Any) -> Shown:
     """The value as a prompt shows it.
 
-    A list of `{role, content}` is a conversation. Of a list of content parts (`{type: "text", text: ...}`) the texts
-    are joined by line feeds, and any other part is named in brackets: `[image_url]`. Bytes are read as UTF-8; dates and
-    times are written as in ISO 8601.
+    A list of `{role, content}`, or of ShareGPT's `{from, value}`, is a conversation. Of a list of content parts
+    (`{type: "text", text: ...}`) the texts are joined by line feeds, and any other part is named in brackets:
+    `[image_url]`. Bytes are read as UTF-8; dates and times are written as in ISO 8601.
 
     Raises BadRow where the value is null, NaN, no UTF-8, or none of these.
     """
@@ -44,16 +48,18 @@ def shown(column: str, value: Any) -> Shown:
             raise BadRow(f"Column {column!r} holds bytes that are not UTF-8.") from None
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, Mapping) and "role" in value:
+    if _is_turn(value):
         value = [value]
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
-        if all("role" in item for item in value):
+        if all(map(_is_turn, value)):
             return tuple(_turn(column, number, item) for number, item in enumerate(value))
         if all("type" in item for item in value):
             return _joined(column, value)
     what = "null" if value is None else "NaN" if isinstance(value, float) else _kind(value)
+    inner = f" Name a field of it: {{{column}.{next(iter(value))}}}." if isinstance(value, Mapping) and value else ""
     raise BadRow(
         f"Column {column!r} is {what}; the prompt needs a string, a number, a boolean, a date, or a list of messages."
+        f"{inner}"
     )
 
 
@@ -71,8 +77,16 @@ def as_text(column: str, value: Any) -> Any:
     return value
 
 
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, Mapping) and ("role" in value or ("from" in value and "value" in value))
+
+
 def _turn(column: str, number: int, message: Mapping[str, Any]) -> Turn:
-    role, content = message["role"], message.get("content")
+    if "role" in message:
+        role, content = message["role"], message.get("content")
+    else:
+        role, content = message["from"], message["value"]
+        role = _SHAREGPT.get(role, role) if isinstance(role, str) else role
     calls = [f"[{name}]" for name in ("tool_calls", "function_call") if message.get(name)]
     if isinstance(content, list | tuple) and all(isinstance(part, Mapping) and "type" in part for part in content):
         content = _joined(column, content)
@@ -94,5 +108,10 @@ def _joined(column: str, parts: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(texts)
 
 
+_KINDS = {dict: "an object", list: "a list", tuple: "a list", int: "a number", float: "a number", bool: "a boolean"}
+
+
 def _kind(value: Any) -> str:
-    return "null" if value is None else "an empty list" if value == [] else f"a {type(value).__name__}"
+    if value is None or value == []:
+        return "null" if value is None else "an empty list"
+    return _KINDS.get(type(value), f"a {type(value).__name__}")

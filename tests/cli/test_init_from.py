@@ -69,6 +69,16 @@ def test_without_a_known_name_the_longest_text_is_the_response(tmp_path: Path) -
     assert tree["model"]["base_url"] == "http://127.0.0.1:8000/v1"
 
 
+def test_ids_and_roles_are_no_response(tmp_path: Path) -> None:
+    rows = [{"message_id": "0123-4567-89ab", "role": "prompter", "text": "Hi."}]
+    assert "{text:fenced}" in made(tmp_path, rows, "jsonl")["judge"]["prompt"]
+
+
+def test_a_conversation_may_be_of_the_form_of_sharegpt(tmp_path: Path) -> None:
+    talk = [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Yo."}]
+    assert "{turns:fenced}" in made(tmp_path, [{"id": 1, "turns": talk}], "jsonl")["judge"]["prompt"]
+
+
 def test_odd_names_and_paths_do_not_break_the_file(tmp_path: Path) -> None:
     row = {'an "odd" \\name': "text", "{brace}": "a longer text than that", "task\n": "t", "task": '"'}
     path = written(tmp_path / 'a "b" \\c.jsonl', WRITERS["jsonl"]([row]))
