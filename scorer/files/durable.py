@@ -92,13 +92,17 @@ _WHY = {
 }
 
 
-@contextlib.contextmanager
-def storage_errors(path: str) -> Iterator[None]:
-    """Turns an OSError into a StorageError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        why = _WHY.get(error.errno or 0, f"the system says: {error.strerror or error}")
-        raise StorageError(
-            f"Cannot write {path}: {why}. Everything stored before is intact; the same command resumes."
-        ) from error
+class storage_errors:
+    """Turns an OSError of the block into a StorageError that says what to do."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            why = _WHY.get(error.errno or 0, f"the system says: {error.strerror or error}")
+            raise StorageError(
+                f"Cannot write {self._path}: {why}. Everything stored before is intact; the same command resumes."
+            ) from error

@@ -28,7 +28,9 @@ def match(patterns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
             found.setdefault(_identity(path), []).append(path)
     named = []
     for paths in found.values():
-        name = next((path for path in paths if os.path.realpath(path) == os.path.abspath(path)), paths[0])
+        name = paths[0]
+        if len(paths) > 1:
+            name = next((path for path in paths if os.path.realpath(path) == os.path.abspath(path)), name)
         named.append((name, tuple(dict.fromkeys(path for path in paths if path != name))))
     return sorted(named)
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import orjson
 
 from scorer.errors import OutputError, ShardChanged, SpecError
@@ -196,7 +197,7 @@ def new_id(*, rehearsal: bool = False) -> str:
 
 def save(files: Files, layout: Layout, manifest: Manifest) -> None:
     """Writes `run.json`, whole or not at all."""
-    data = {"format": manifest.format, **asdict(manifest)}
+    data = {"format": manifest.format, **msgspec.to_builtins(manifest)}
     replace_file(files, layout.manifest, orjson.dumps(data, option=orjson.OPT_INDENT_2))
 
 

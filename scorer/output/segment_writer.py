@@ -1,7 +1,8 @@
 """Writes results as segments, every `flush_rows` rows or `flush_s` seconds.
 
 A segment is the checkpoint: its rows are never scored again. A crash loses the results that are not yet in a segment.
-A shard whose results come all in one flush is sealed from them, without a segment.
+A shard whose results come all in one flush is sealed from them, without a segment. So where most of what is held are
+finished shards, the others wait, for `flush_s` at most.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class SegmentWriter(PeriodicService):
         self.measure = measure
         self._say = say
         self._gathered: dict[tuple[str, int], _Gathered] = {}
+        self._flush_s = flush_s
+        self._all_at = float("-inf")  # when all was written last: what is gathered came later
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
         self._held = self._held_bytes = 0  # results that are not yet in a segment
         self.full = False
@@ -110,15 +113,24 @@ class SegmentWriter(PeriodicService):
         return not (self._gathered or self._copies)
 
     async def work(self) -> None:
-        """Writes the gathered results once the folder is surely the run's."""
-        if self._hooks.owned is not None:
-            await self._hooks.owned()
-        await self.flush()
+        """Writes gathered results: all after `flush_s`, before that those that are due."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._all_at + self._flush_s or self._stopped:
+            keys = list(self._gathered)
+            self._all_at = now
+        else:
+            keys = self._due_keys()
+        self.period_s = self._all_at + self._flush_s - now
+        await self._write_owned(keys)
 
     async def close(self) -> None:
         """Writes all that was added; `serve` has returned before."""
         while not self.empty:
-            await self.work()
+            await self._write_owned(list(self._gathered))
+
+    async def flush(self) -> None:
+        """Writes the gathered results. A shard whose write fails keeps its own; the first failure is raised last."""
+        await self._write(list(self._gathered))
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""
@@ -159,13 +171,36 @@ class SegmentWriter(PeriodicService):
             self._room.clear()
             await self._room.wait()
 
-    async def flush(self) -> None:
-        """Writes the gathered results. A shard whose write fails keeps its own; the first failure is raised last."""
+    def _due_keys(self) -> list[_Key]:
+        """What is due before `flush_s`: finished shards where these are half of what is held or more, else all.
+
+        So no more is held than without this choice: the next flush is due at as many rows.
+        """
+        if not self._due:
+            return []
+        whole = {
+            key: gathered
+            for key, gathered in self._gathered.items()
+            if not key[1] and len(gathered.results) == self._hooks.unfinished(key[0]).unscored
+        }
+        rows, size = sum(len(one.results) for one in whole.values()), sum(one.size for one in whole.values())
+        if self._copies or 2 * rows < self._held or 2 * size < self._held_bytes:
+            return list(self._gathered)
+        return list(whole)
+
+    async def _write_owned(self, keys: Sequence[_Key]) -> None:
+        """Writes the results of some shards once the folder is surely the run's."""
+        if self._hooks.owned is not None:
+            await self._hooks.owned()
+        await self._write(keys)
+
+    async def _write(self, chosen: Sequence[_Key]) -> None:
+        """Writes the results of some shards. One whose write fails keeps its own; the first failure is raised last."""
         async with self._writing:
             self._woken.clear()
             copies = len(self._copies)
             failures: list[Exception] = []
-            keys = deque(self._gathered)
+            keys = deque(key for key in chosen if key in self._gathered)
 
             async def lane() -> None:
                 while keys:

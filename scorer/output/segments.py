@@ -61,12 +61,18 @@ class Counts:
     """Rows by the service tier that their replies name. Earlier files lack it."""
 
     def add(self, other: Counts) -> None:
-        for name in ("rows", "scored", "copied", *SUMS):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for by_name in ("errors", "unmeasured", "tiers"):
-            mine = getattr(self, by_name)
-            for name, count in getattr(other, by_name).items():
-                mine[name] = mine.get(name, 0) + count
+        self.rows += other.rows
+        self.scored += other.scored
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.cached_tokens += other.cached_tokens
+        self.reasoning_tokens += other.reasoning_tokens
+        self.cost_microusd += other.cost_microusd
+        self.attempts += other.attempts
+        self.copied += other.copied
+        _add(self.errors, other.errors)
+        _add(self.unmeasured, other.unmeasured)
+        _add(self.tiers, other.tiers)
 
     def note(self, result: Result) -> None:
         """Counts a result: rows, scored, errors, tiers and copied alone."""
@@ -104,6 +110,11 @@ class Counts:
             unmeasured={name.removeprefix(METRIC): count for name, count in nulls.items() if count},
             **sums,
         )
+
+
+def _add(mine: dict[str, int], other: Mapping[str, int]) -> None:
+    for name, count in other.items():
+        mine[name] = mine.get(name, 0) + count
 
 
 YOUNGER = ("copied", "unmeasured", "reasoning_tokens", "tiers")

@@ -129,6 +129,46 @@ def test_store_flushes_at_flush_rows_or_after_flush_s(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_store_holds_an_unfinished_shard_back_where_most_results_are_of_finished_ones(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Output(tmp_path, 6, 1000)
+        store = output.store(flush_rows=10, flush_s=1.0)
+        list(store.work(output.shards))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            await asyncio.sleep(1.5)  # half a second after a flush
+            for n in range(6):
+                store.add(result(output.shards[0], n))
+            for n in range(4):
+                store.add(result(output.shards[1], n))
+            await asyncio.sleep(0.01)
+            assert complete(output, 0)
+            assert output.segments(0) == output.segments(1) == []
+            await asyncio.sleep(0.5)  # a second after it
+            assert len(output.segments(1)) == 1
+            store.stop()
+
+    run(scenario())
+
+
+def test_store_writes_all_where_most_results_are_of_unfinished_shards(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Output(tmp_path, 4, 1000)
+        store = output.store(flush_rows=10, flush_s=1.0)
+        list(store.work(output.shards))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            for shard, rows in ((0, 4), (1, 6)):
+                for n in range(rows):
+                    store.add(result(output.shards[shard], n))
+            await asyncio.sleep(0.01)
+            assert complete(output, 0)
+            assert len(output.segments(1)) == 1
+            store.stop()
+
+    run(scenario())
+
+
 def test_store_room_bounds_held_results_to_two_flushes(tmp_path: Path) -> None:
     disk = 0.0
 

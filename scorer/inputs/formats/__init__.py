@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 
 from scorer.inputs.formats.folder_columns import FolderColumns, folder_columns
@@ -41,6 +41,7 @@ def is_parquet(path: str) -> bool:
     return _end(path) == ".parquet"
 
 
+@lru_cache(4096)  # each shard's is asked for several times
 def _end(path: str) -> str:
     lower = path.lower()
     return next((end for end in _ENDS if lower.endswith(end)), ".parquet")
