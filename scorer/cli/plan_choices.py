@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from scorer.config.cost import STANDARD
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
 
@@ -25,7 +26,7 @@ class ChoiceOptions:
     """The options of `scorer plan` that compare choices."""
 
     choices: Annotated[
-        bool, Parameter(help="Compare models, samples, tiers, batches: money, time, agreement.", negative="")
+        bool, Parameter(help="Compare models, samples, criteria, tiers, batches: money, time, agreement.", negative="")
     ] = False
     by: Annotated[str | None, Parameter(help='When it has to end: "07:00", the next one, or ISO 8601.')] = None
     max_usd: Annotated[float | None, Parameter(help="What it may cost at most, USD.", validator=Number(gt=0))] = None
@@ -92,8 +93,9 @@ def answered(run_file: str, tree: dict[str, Any], options: ChoiceOptions, sample
 
     from scorer.config.moments import moment
     from scorer.files.router import AnyFiles
+    from scorer.job.choice_changes import Asked
     from scorer.job.pick_choice import Wanted, pick
-    from scorer.job.run_choices import Asked, run_choices
+    from scorer.job.run_choices import run_choices
 
     now = datetime.now().astimezone()
     wanted = Wanted(now, moment(options.by, now, "--by") if options.by is not None else None, options.max_usd)
@@ -122,7 +124,8 @@ def choices_text(answer: Answer) -> str:
             "": ">" if one == answer.picked else "*" if measured and on_it and one.measured else "",
             "model": one.model,
             "samples": one.samples,
-            **({"tier": _tier(one)} if tiers else {}),
+            **({"criteria": one.criteria} if any(other.criteria for other in choices) else {}),
+            **({"tier": _ONLINE if _tier(one) == STANDARD else _tier(one)} if tiers else {}),
             "USD": _usd(one.cost_usd),
             "ends": _ends(one, answer.wanted),
             **({"agreement": _agreement(one)} if measured else {}),
@@ -141,16 +144,20 @@ def choices_text(answer: Answer) -> str:
     lines += [wrapped(note, indent=0) for note in answer.found.notes]
     if answer.picked is not None:
         tier = f", {_SERVED.get(_tier(answer.picked), f'tier = {answer.picked.tier}')}" if tiers else ""
-        picked = f"Picked: {answer.picked.model}, samples = {answer.picked.samples}{tier}: {answer.why}"
+        criteria = f", criteria {answer.picked.criteria}" if answer.picked.criteria else ""
+        named = f"{answer.picked.model}, samples = {answer.picked.samples}{criteria}{tier}"
+        picked = f"Picked: {named}: {answer.why}"
         lines += ["", wrapped(picked, indent=0)]
     if answer.file is not None:
         lines.append(f"Wrote {answer.file}. Next: scorer plan {answer.file}, then scorer run {answer.file}")
     return "\n".join(lines)
 
 
-_WITHIN = "within 24 h"
+_WITHIN = "< 24 h"
 """What is known of the end of a batch."""
-_SERVED = {"batch": "in batches", "standard": "online"}
+_ONLINE = "online"
+"""What the standard tier is called beside others."""
+_SERVED = {"batch": "in batches", STANDARD: _ONLINE}
 """How the requests of a choice are served; by the name of a tier where it is none of these."""
 
 
@@ -192,7 +199,12 @@ def _agreement(one: RunChoice) -> str | None:
     if one.measured is None or one.measured.value is None:
         return None
     ends = one.measured.interval
-    return f"{one.measured.value:.2f}" + (f" ({ends[0]:.2f}–{ends[1]:.2f})" if ends is not None else "")
+    return _share(one.measured.value) + (f" ({_share(ends[0])}–{_share(ends[1])})" if ends is not None else "")
+
+
+def _share(value: float) -> str:
+    """A correlation without its leading zero."""
+    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.2f}"
 
 
 def _write(run_file: str, tree: dict[str, Any], options: ChoiceOptions, picked: RunChoice) -> None:

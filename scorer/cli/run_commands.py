@@ -96,7 +96,7 @@ def plan(
 ) -> int:
     """Estimate a run: rows, tokens, cost, time. Sends nothing.
 
-    With --choices, --by, --max-usd or -o it compares models and numbers of samples, and picks one that fits.
+    With --choices, --by, --max-usd or -o it compares models, samples and ways to ask criteria, and picks one that fits.
 
     Example: scorer plan run.toml --exact
 

@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
+import orjson
+
 from scorer.types import Prefix, Request
 
 LIFE_S = 300.0
@@ -111,7 +113,9 @@ class PromptCache:
 
     def _candidates(self, request: Request) -> Iterator[tuple[tuple[int, int], Prefix]]:
         """The places where a prefix may end, each with its kind: within a message at its `ends`, and at its end."""
-        running = blake2b(b"schema" if request.schema is not None else b"", digest_size=16)
+        # Providers put the schema before the messages: prompts with different ones have no prefix in common.
+        schema = b"" if request.schema is None else orjson.dumps(request.schema)
+        running = blake2b(schema, digest_size=16)
         size, same = 0, True
         for number, message in enumerate(request.messages):
             content, done = message.content, 0

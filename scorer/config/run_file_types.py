@@ -27,6 +27,7 @@ class JudgeDict(TypedDict, total=False):
     scale: Sequence[float]
     labels: Sequence[str] | Mapping[str, float]
     criteria: Sequence[str | Mapping[str, Any]]
+    ask_criteria: Literal["together", "apart"]
     weights: Sequence[float] | Mapping[str, float]
     samples: int
     attempts: int

@@ -57,8 +57,9 @@ def _dominates(other: RunChoice, one: RunChoice) -> bool:
 def pick(choices: Sequence[RunChoice], wanted: Wanted) -> tuple[RunChoice, str]:
     """The choice, and a sentence on why: the best agreement of those that fit, at equal agreement the cheapest.
 
-    Where none that fits was measured, it is the run file's own choice, else its model with fewer samples, else the
-    dearest one: the sentence says that nothing is known about its agreement. Raises SpecError where none fits.
+    Where none that fits was measured, it is the run file's own choice, else its model with fewer samples, or with its
+    criteria asked in another way, else the dearest one: the sentence says that nothing is known about its agreement.
+    Raises SpecError where none fits.
     """
     fit = [one for one in choices if wanted.fits(one)]
     if not fit:
@@ -75,7 +76,9 @@ def pick(choices: Sequence[RunChoice], wanted: Wanted) -> tuple[RunChoice, str]:
         return own, f"the run file's own choice fits. {unknown}"
     same = [one for one in fit if one.model == own.model and one.samples <= own.samples]
     if same:
-        most = max(same, key=lambda one: one.samples)
+        most = max(same, key=lambda one: (one.criteria == own.criteria, one.samples))
+        if most.criteria != own.criteria:
+            return most, f"the same model fits with its criteria asked {most.criteria}. {unknown}"
         if most.samples == own.samples:
             way = "in batches" if most.mode == "batch" else f"at the tier {most.tier}"
             return most, f"the run file's own choice fits {way}. {unknown}"
@@ -85,6 +88,11 @@ def pick(choices: Sequence[RunChoice], wanted: Wanted) -> tuple[RunChoice, str]:
 
 def _agreement(choice: RunChoice) -> float | None:
     return choice.measured.value if choice.measured is not None else None
+
+
+def _named(one: RunChoice) -> str:
+    asked = "" if one.criteria is None else f", criteria {one.criteria}"
+    return f"{one.model} with {one.samples} samples{asked}"
 
 
 def _none_fits(choices: Sequence[RunChoice], wanted: Wanted) -> str:
@@ -98,7 +106,7 @@ def _none_fits(choices: Sequence[RunChoice], wanted: Wanted) -> str:
     cost = (
         "no price is known (add model.price)"
         if cheapest is None
-        else f"the cheapest, {cheapest.model} with {cheapest.samples} samples, costs {cheapest.cost_usd:,.2f} USD"
+        else f"the cheapest, {_named(cheapest)}, costs {cheapest.cost_usd:,.2f} USD"
     )
     ends = (
         "is answered in batches within 24 h"
@@ -106,7 +114,7 @@ def _none_fits(choices: Sequence[RunChoice], wanted: Wanted) -> str:
         else f"ends {wanted.ends(soonest):%Y-%m-%d %H:%M}, limited by {soonest.binding_limit}"
     )
     return (
-        f"No choice {' and '.join(asked)}: {cost}, and the soonest, {soonest.model} with {soonest.samples} samples, "
+        f"No choice {' and '.join(asked)}: {cost}, and the soonest, {_named(soonest)}, "
         f"{ends}. Give more time or money, "
         "raise that limit, judge a part of the rows (--sample), or add models (--model NAME)."
     )

@@ -162,14 +162,21 @@ class PromptSample:
                 cache.add(request, prompt)
 
     def _count_shared_prefix(self, requests: Sequence[Request]) -> None:
-        """Adds the length of the prefix that each request shares with the same request of the row before."""
-        texts = [np.frombuffer("\0".join(_texts(one)).encode("utf-8", "replace"), dtype=np.uint8) for one in requests]
-        for one, other in zip(texts, self._previous, strict=False):
-            length = min(len(one), len(other))
-            differs = np.flatnonzero(one[:length] != other[:length])
-            self.shared_bytes += int(differs[0]) if len(differs) else length
+        """Adds the length of the prefix that each request shares with one before it.
+
+        It is the same request of the row before, or the last one about the same row that asks something else; samples
+        ask the same.
+        """
+        texts = ["\0".join(_texts(request)).encode("utf-8", "replace") for request in requests]
+        parts = [np.frombuffer(text, dtype=np.uint8) for text in texts]
+        other = -1
+        for place, part in enumerate(parts):
+            if place and texts[place] != texts[place - 1]:
+                other = place - 1
+            own = _shared(part, parts[other]) if other >= 0 else 0
+            self.shared_bytes += max(own, _shared(part, self._previous[place]) if place < len(self._previous) else 0)
         self.bytes += sum(map(len, texts))
-        self._previous = texts
+        self._previous = parts
 
     def _count_bad(self, error: RowError) -> None:
         reason = f"{error.name}: {error.detail}"
@@ -222,6 +229,13 @@ def _caches(models: Mapping[str, ModelLoad], limits: Limits, share: float) -> di
 
 def _texts(request: Request) -> list[str]:
     return [message.content for message in request.messages] or [request.prompt]
+
+
+def _shared(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> int:
+    """The number of bytes with which both begin."""
+    length = min(len(one), len(other))
+    differs = np.flatnonzero(one[:length] != other[:length])
+    return int(differs[0]) if len(differs) else length
 
 
 def _no_tokens(texts: Sequence[str]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,6 +24,9 @@ KEPT = ("alias", "name", "temperature", "max_output_tokens", "reasoning", "tier"
 MOST_OFTEN_S, GRACE_S = 0.3, 5.0
 """A rehearsed batch is asked after at most so often; one that no listing shows is struck after so long."""
 
+_SPECIMENS = 16
+"""So many sample replies the simulated judge draws from."""
+
 
 @contextmanager
 def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProcess]]:
@@ -40,13 +43,14 @@ def rehearsal(tree: Mapping[str, Any]) -> Iterator[tuple[RunPlan, RehearsalProce
             "requests_per_minute": spec.limits.requests_per_minute,
             "tokens_per_minute": spec.limits.tokens_per_minute,
             "scale": options.get("scale", (1, 5)),
-            "names": names_of(options.get("criteria", ())),
+            "names": () if options.get("ask_criteria") == "apart" else names_of(options.get("criteria", ())),
             "labels": tuple(options.get("labels") or ()) if spec.judge.kind == "rating" else (),
             "answer": "json" if options.get("read") == "json" else "number",
-            "replies": _specimens(real),
+            **_replies(real),
             "classes": _classes(options.get("label")),
             "reasoning_tokens": max(tokens_of(model.reasoning) for model in spec.all_models) // 4,
             **_cache(spec.all_models),
+            **({"endings": ()} if "replies" in spec.rehearsal else {}),
             **spec.rehearsal,
         }
     )
@@ -71,15 +75,21 @@ def _classes(label: Any) -> tuple[str, ...]:
     return (label, f"not {label}") if label else ()
 
 
-def _specimens(plan: RunPlan) -> tuple[str, ...]:
-    """Sample replies that the run's judge can read; empty where the simulated judge knows the form of its verdicts."""
-    specimen = getattr(plan.judge, "specimen", None)
-    options = plan.spec.judge.options
+def _replies(plan: RunPlan) -> dict[str, tuple[str, ...]]:
+    """Sample replies that the run's judge can read, and the ends of the prompts that they answer where these differ.
+
+    Nothing where the simulated judge knows the form of its verdicts.
+    """
+    judge, options = plan.judge, plan.spec.judge.options
     lines = are_tables(options.get("criteria")) and options.get("read") != "json"
-    known = (plan.spec.judge.kind in ("rating", "likelihood", "reward") and not lines) or options.get(
-        "read"
-    ) == "expected"
-    return () if known or specimen is None else tuple(specimen(n) for n in range(16))
+    apart: Callable[[int], Sequence[tuple[str, str]]] | None = getattr(judge, "specimens_apart", None)
+    known = plan.spec.judge.kind in ("rating", "likelihood", "reward") and not lines
+    if options.get("read") == "expected":
+        return {}
+    if apart is not None and (pairs := list(dict.fromkeys(pair for n in range(_SPECIMENS) for pair in apart(n)))):
+        return {"endings": tuple(end for end, _ in pairs), "replies": tuple(reply for _, reply in pairs)}
+    specimen = getattr(judge, "specimen", None)
+    return {} if known or specimen is None else {"replies": tuple(specimen(n) for n in range(_SPECIMENS))}
 
 
 def _figures(price: Price) -> dict[str, float]:

@@ -21,11 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scorer.build.plan import (
-    RunPlan,
-    check,
-    schema_of,
-)
+from scorer.build.plan import RunPlan, check, schema_of
 from scorer.build.reply_providers import ReplyProviders
 from scorer.config.loader import Sets, assignments, set_values
 from scorer.engine.replay import Answers, replay
@@ -35,6 +31,7 @@ from scorer.files.locking import take
 from scorer.frozen import dataclass
 from scorer.inputs.source import Columns, Reader
 from scorer.job.recovery import repair
+from scorer.job.reply_order import moved_replies
 from scorer.output import segments as seg
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout, Segment, shown
@@ -48,7 +45,7 @@ from scorer.types import Mask, Result, Row, Shard, Work
 ASKED = frozenset(
     {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
     | {"a", "b", "baseline", "questions", "models", "turns", "choices", "dedupe", "form", "value"}
-    | {"threshold", "of", "last_samples"}
+    | {"threshold", "of", "last_samples", "ask_criteria"}
 )
 """Keys of [judge] that change the requests. The stored replies are answers to the requests as they were sent."""
 
@@ -138,7 +135,10 @@ def _planned(manifest: Manifest, out: str, sets: Sets) -> RunPlan:
     if problems:
         raise SpecError(problems)
     tree = {**deepcopy(dict(manifest.spec)), "output": {**manifest.spec.get("output", {}), "path": out}}
-    return check(set_values(tree, sets))
+    plan = check(set_values(tree, sets))
+    if moved := moved_replies(manifest.spec.get("judge", {}), plan.spec.judge.options):
+        raise SpecError(moved)
+    return plan
 
 
 class _Reread:

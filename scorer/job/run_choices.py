@@ -1,4 +1,4 @@
-"""The choices that a run leaves open (model, samples, tier, batches), each with its money, time and known agreement.
+"""The choices that a run leaves open (model, samples, criteria, tier, batches): money, time and known agreement.
 
 A choice is a set of changed keys. Its agreement with people is known only where that very choice was run on labelled
 rows; nothing is concluded from the name or the price of a model.
@@ -7,30 +7,24 @@ rows; nothing is concluded from the name or the price of a model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import field, replace
 from typing import Any
 
 from scorer.analysis.agree import agree
 from scorer.analysis.bootstrap import Bootstrap, Interval
 from scorer.analysis.open_table import open_table
-from scorer.build.model_provider import temperature
 from scorer.build.plan import RunPlan, check
 from scorer.config.cost import STANDARD
 from scorer.config.model_prices import halves_in_batches, tariff
-from scorer.config.price_file_models import models_of_file
 from scorer.config.price_table import BATCHES
 from scorer.errors import SpecError
 from scorer.files.files import Files
 from scorer.frozen import dataclass
+from scorer.job.choice_changes import TOGETHER, Asked, candidates, changed, criteria_asked
 from scorer.job.estimate import Estimate, estimate
-from scorer.judges import JUDGES
-from scorer.judges.options import option_names
 from scorer.output.layout import Layout
 from scorer.output.manifest import load, no_run
-from scorer.plugins import found
 
-SAMPLES = (1, 3, 5)
 COUNTED_ROWS = 2_000
 """So many rows are counted for each choice; the totals are estimated from them."""
 STATISTIC = "spearman"
@@ -63,7 +57,8 @@ class RunChoice:
     """One way to do the run. `changes` are the keys that differ from the run file; empty for the run file's own.
 
     `cost_usd` is None where no price is known. `seconds` is the time at the run file's limits; in
-    batches the time within which providers answer one, and when the run ends is not known. `measured` is None where
+    batches the time within which providers answer one, and when the run ends is not known. `criteria` is how several
+    criteria are asked, "together" or "apart", None where there are not several. `measured` is None where
     this choice was not run on labelled rows. `mode` is how requests are sent, `tier` the service tier; scores do not
     depend on it, so neither does `measured`. `deadline` is when batches are cancelled, as the run file has it, None
     where they are not; all rows online take `online_seconds`.
@@ -77,20 +72,11 @@ class RunChoice:
     seconds: float
     binding_limit: str
     measured: Measured | None = None
+    criteria: str | None = None
     mode: str = "online"
     tier: str = STANDARD
     deadline: str | None = None
     online_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the choices are made from: names of models, and folders of runs on labelled rows with their columns."""
-
-    models: Sequence[str] = ()
-    folders: Sequence[str] = ()
-    human: str | None = None
-    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +91,7 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
     """The choices of a run file. Reads the input and the folders, sends nothing.
 
     Models are the run file's own, those `asked` for, those of `model.price_file` where they are few, and those of the
-    folders. With several [[models]] only the samples vary. Raises SpecError for a wrong run file or folder.
+    folders. With several [[models]] only the criteria vary. Raises SpecError for a wrong run file or folder.
     """
     own = check(tree)
     if asked.folders and not asked.human:
@@ -114,7 +100,7 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
     measured = {path: _measured(files, path, asked) for path in asked.folders}
     choices: dict[tuple[str, str, str], RunChoice] = {}
     known = {_identity(covered): one for covered, one in measured.values()}
-    for changes in _changes(tree, own, asked, files, notes):
+    for changes in candidates(tree, own, asked, files, notes):
         try:
             for sent, plan in _each_way(tree, changes, notes):
                 identity = _identity(plan.covers)
@@ -184,61 +170,6 @@ def _tier(plan: RunPlan) -> str:
     return STANDARD if plan.spec.model is None else plan.spec.model.tier
 
 
-def changed(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree with these keys, "section.key"; None takes a key out."""
-    copy = deepcopy(dict(tree))
-    for path, value in changes.items():
-        section, _, key = path.partition(".")
-        table = copy.setdefault(section, {})
-        if value is None:
-            table.pop(key, None)
-        else:
-            table[key] = value
-    return copy
-
-
-def _changes(
-    tree: Mapping[str, Any], own: RunPlan, asked: Asked, files: Files, notes: list[str]
-) -> Iterator[dict[str, Any]]:
-    """The changed keys of each candidate, the run file's own first."""
-    yield {}
-    single = own.spec.model
-    judges: list[dict[str, Any]] = [{}]
-    if single is None or single.provider in ("embedded", "recorded"):
-        if asked.models:
-            raise SpecError(["--model compares models at one address; this run file has several, or none."])
-    else:
-        names = [*asked.models, *models_of_file(single, notes)]
-        judges += [{"model.name": name, "model.price": None} for name in dict.fromkeys(names) if name != single.name]
-        judges += [changes for path in asked.folders if (changes := _of_folder(tree, files, path))]
-    numbers = _sample_numbers(own, notes)
-    for judge in judges:
-        for samples in numbers:
-            yield {**judge, **({} if samples is None else {"judge.samples": samples})}
-
-
-def _sample_numbers(own: RunPlan, notes: list[str]) -> list[int | None]:
-    """The numbers of samples to compare; None alone, for the run file's own, where they cannot differ."""
-    kind, single = own.spec.judge.kind, own.spec.model
-    names = option_names(found(JUDGES[kind], "judge.kind")) if kind in JUDGES else ()
-    if single is None or "samples" not in (names or ()):
-        return [None]
-    if temperature(single) == 0:
-        notes.append("Numbers of samples are not compared: at model.temperature = 0 all samples are alike.")
-        return [None]
-    return [*sorted({*SAMPLES, own.spec.judge.options.get("samples", 1)})]
-
-
-def _of_folder(tree: Mapping[str, Any], files: Files, path: str) -> dict[str, Any]:
-    """The keys in which the run of a folder has another model or other samples."""
-    manifest = load(files, Layout(path))
-    spec: Mapping[str, Any] = manifest.spec if manifest is not None else {}
-    theirs, ours = spec.get("model") or {}, tree.get("model") or {}
-    differing = {f"model.{key}": theirs.get(key) for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
-    samples = (spec.get("judge") or {}).get("samples", 1)
-    return {**dict(sorted(differing.items())), "judge.samples": samples} if theirs else {}
-
-
 def _measured(files: Files, path: str, asked: Asked) -> tuple[Mapping[str, Any], Measured]:
     """What the scores of a folder depend on, and how they agree with the human values."""
     manifest = load(files, Layout(path))
@@ -263,6 +194,7 @@ def _choice(plan: RunPlan, changes: Mapping[str, Any], needed: Estimate, measure
         seconds=needed.seconds,
         binding_limit=needed.binding_limit,
         measured=measured,
+        criteria=criteria_asked(plan),
         tier=_tier(plan),
         mode=_mode(plan),
         deadline=plan.spec.limits.deadline,
@@ -278,7 +210,7 @@ def _time_online(choices: dict[tuple[str, str, str], RunChoice], identity: str) 
 
 def _identity(covered: Mapping[str, Any]) -> str:
     """What scores depend on: the judge and its models."""
-    judge = {"samples": 1, **covered.get("judge", {})}
+    judge = {"samples": 1, "ask_criteria": TOGETHER, **covered.get("judge", {})}
     models = covered.get("models", ())
     return repr((sorted(judge.items(), key=repr), [sorted(model.items(), key=repr) for model in models]))
 

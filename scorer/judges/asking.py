@@ -7,13 +7,13 @@ of a reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypedDict, cast
 
 from scorer.errors import BadRow, RowError, Unreadable
 from scorer.frozen import dataclass
 from scorer.judges.options import choice_problems, count_problems
-from scorer.judges.samples import NOTHING, Sample, better, unread
+from scorer.judges.samples import NOTHING, Sample, better
+from scorer.judges.talks import Question, Talk
 from scorer.judges.template import Template
 from scorer.types import Completion, Message, Request, Row
 
@@ -22,6 +22,9 @@ CHOICES = ("auto", "separate")
 
 EXPLAIN = "Explain your judgement in a few sentences. Give no verdict yet; you will be asked for it."
 """What ends the first of two turns."""
+
+REHEARSED = "A rehearsal."
+"""The reason in a sample reply."""
 
 _WARMER = 0.3
 _NO_KEY: Mapping[str, Any] = {}
@@ -112,10 +115,10 @@ class Asking:
         """The second turn's question, None where there is but one turn."""
         return f"Now give the verdict alone. {form}" if self.turns == 2 else None
 
-    def specimen(self, lines: Sequence[str]) -> str:
-        """A reply with these lines as it is asked for."""
-        reason = "none" if self.turns == 2 else self.reason
-        return "\n".join({"none": lines, "before": ["A rehearsal.", *lines], "after": [*lines, "A rehearsal."]}[reason])
+    def specimen(self, lines: Sequence[str], why: str = REHEARSED) -> str:
+        """A reply with these lines as it is asked for, and with the reason `why`; without it where it is ""."""
+        reason = "none" if self.turns == 2 or not why else self.reason
+        return "\n".join({"none": lines, "before": [why, *lines], "after": [*lines, why]}[reason])
 
     def opening(
         self, template: Template, follow: str | None, reads: Callable[[str], bool], problems: list[str]
@@ -158,39 +161,28 @@ class Asking:
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    def ask(
-        self,
-        row: Row,
-        questions: Sequence[tuple[Message, ...]],
-        read: Callable[[Completion], Sample],
-        *,
-        follow: str | None = None,
-        top_logprobs: int = 0,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Taken:
-        """What `read` made of the replies: for each question, the samples in the order asked.
+    def ask(self, row: Row, questions: Sequence[Question], *, top_logprobs: int = 0) -> Taken:
+        """What was read of the replies: for each question, the samples in the order asked.
 
-        With `follow` each reply to a question is an explanation, and the reply to `follow` after it the one that is
-        read; an unreadable verdict is asked for again after the same explanation. `schema` is that of the reply that is
-        read.
+        An unreadable verdict after an explanation is asked for again after the same explanation.
         """
-        talks = [_Talk(place, question) for place, question in enumerate(questions) for _ in range(self.samples)]
-        open_, asked = talks, 0
+        talks = [[Talk(question) for _ in range(self.samples)] for question in questions]
+        open_, asked = [talk for of_one in talks for talk in of_one], 0
         for attempt in range(self.attempts):
-            if follow is not None and (silent := [talk for talk in open_ if not talk.explanation]):
+            if silent := [talk for talk in open_ if not talk.at_verdict]:
                 answers = yield self._requests(row, silent, attempt, asked)
                 asked += len(silent)
                 for talk, answer in zip(silent, answers, strict=True):
-                    talk.explained(answer, follow)
-            if due := [talk for talk in open_ if follow is None or talk.explanation]:
-                answers = yield self._requests(row, due, attempt, asked, top_logprobs, schema)
+                    talk.explained(answer)
+            if due := [talk for talk in open_ if talk.at_verdict]:
+                answers = yield self._requests(row, due, attempt, asked, top_logprobs)
                 asked += len(due)
                 for talk, answer in zip(due, answers, strict=True):
-                    talk.take(Sample(error=answer) if isinstance(answer, RowError) else read(answer))
+                    talk.answered(answer)
             open_ = [talk for talk in open_ if isinstance(talk.sample.error, Unreadable)]
             if not open_:
                 break
-        return [[talk.sample for talk in talks if talk.question == place] for place in range(len(questions))]
+        return [[talk.sample for talk in of_one] for of_one in talks]
 
     def ask_once(
         self,
@@ -234,13 +226,7 @@ class Asking:
         )
 
     def _requests(
-        self,
-        row: Row,
-        talks: Sequence[_Talk],
-        attempt: int,
-        asked: int,
-        top_logprobs: int = 0,
-        schema: Mapping[str, Any] | None = None,
+        self, row: Row, talks: Sequence[Talk], attempt: int, asked: int, top_logprobs: int = 0
     ) -> list[Request]:
         key = {name: row.values.get(name) for name in self.keys}
         return [
@@ -255,36 +241,10 @@ class Asking:
                 # 0 is "not counted", and stays so.
                 tokens=row.tokens and row.tokens + talk.added // _BYTES_A_TOKEN,
                 alike=self.samples > 1 and self.choices == "auto",
-                schema=schema,
+                schema=talk.question.schema if talk.at_verdict else None,
             )
             for place, talk in enumerate(talks)
         ]
-
-
-@dataclass(slots=True)
-class _Talk:
-    """One sample's conversation; `added` counts the characters that its own turns brought."""
-
-    question: int
-    messages: tuple[Message, ...]
-    sample: Sample = NOTHING
-    explanation: str = ""
-    added: int = 0
-
-    def explained(self, answer: Completion | RowError, follow: str) -> None:
-        if isinstance(answer, RowError) or not answer.text.strip():
-            error = answer if isinstance(answer, RowError) else unread(answer, "explanation")
-            self.take(Sample(error=error))
-            return
-        self.explanation = answer.text.strip()
-        self.messages = (*self.messages, Message("assistant", answer.text), Message("user", follow))
-        self.added = len(answer.text) + len(follow)
-
-    def take(self, sample: Sample) -> None:
-        """A later try never takes back what an earlier one gave, and none at all says nothing of it."""
-        if better(self.sample, sample) is sample:
-            given = bool(self.explanation and sample.values)
-            self.sample = replace(sample, reason=self.explanation) if given else sample
 
 
 def same_in_all(role: str, content: str) -> Message:

@@ -127,6 +127,10 @@ class Cascade:
         """A reply that both models' judges read; `n` picks the verdict."""
         return self._last.specimen(n)
 
+    def specimens_apart(self, n: int) -> list[tuple[str, str]]:
+        """The ends of prompts, each with a reply to it, where criteria are asked apart; else none."""
+        return self._last.specimens_apart(n) if isinstance(self._last, Rating) else []
+
     def every_request(self, row: Row) -> list[Request]:
         """What is asked where both models are: the most that a row costs."""
         requests = []

@@ -50,6 +50,12 @@ class Criterion:
         steps = range(math.ceil(low), math.floor(high) + 1)
         return steps[n % len(steps)] if len(steps) > 1 else (low, (low + high) / 2, high)[n % 3]
 
+    def said(self, value: float) -> Any:
+        """A value of this scale as a reply says it: the label that stands for it, or the number."""
+        if self.labels and not isinstance(self.scale, Numbers):
+            return next(label for label, stands_for in self.labels.items() if stands_for == value)
+        return int(value) if value == int(value) else value
+
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the verdict. Bounds stand in its description too, for servers whose schemas know none."""
         about = {"description": self.description} if self.description else {}
@@ -147,6 +153,12 @@ def _table_problems(one: Mapping[str, Any], where: str) -> list[str]:
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
         problems.append(f"{where}.weight: {weight!r} is not allowed; a number from 0 up is.")
     return problems
+
+
+def descriptions(criteria: Sequence[Criterion]) -> str:
+    """What the criteria mean, for the end of a prompt; "" where none has a description."""
+    lines = [f"{one.name}: {one.description}" for one in criteria if one.description]
+    return "\n\nCriteria:\n" + "\n".join(lines) if lines else ""
 
 
 def names_of(given: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from scorer.errors import BadRow, RowError, SpecError, Unreadable
 from scorer.judges.asking import Asking, Options, same_in_all
 from scorer.judges.function_source import resolved, source_of
 from scorer.judges.samples import Sample, most_telling, unread
+from scorer.judges.talks import Question
 from scorer.types import Completion, Conversation, Message, Request, Row, Score
 
 METHOD = "function"
@@ -73,7 +74,7 @@ class FunctionJudge:
         if self._read is None:
             return (yield from self._conversation(row, values))
         messages = self._messages(self._call(self._prompt, values))
-        (samples,) = yield from self._asking.ask(row, [messages], self._sample)
+        (samples,) = yield from self._asking.ask(row, [Question(messages, self._sample)])
         read = [sample for sample in samples if sample.values]
         if not read:
             raise most_telling([sample.error for sample in samples if sample.error is not None])

@@ -15,6 +15,7 @@ from scorer.judges.asking import Asking
 from scorer.judges.options import choice_problems
 from scorer.judges.samples import Sample, most_telling
 from scorer.judges.shown_values import as_text
+from scorer.judges.talks import Question
 from scorer.judges.template import Template
 from scorer.types import Completion, Message, Request, Row
 
@@ -101,8 +102,8 @@ class Orders:
 
         Raises: the most telling error where an order has no sample that was read; BadRow.
         """
-        questions = [self._messages(row, swapped) for swapped in self._swaps]
-        taken = yield from self._asking.ask(row, questions, self._read, follow=self._follow, top_logprobs=top_logprobs)
+        questions = [Question(self._messages(row, swapped), self._read, self._follow) for swapped in self._swaps]
+        taken = yield from self._asking.ask(row, questions, top_logprobs=top_logprobs)
         read = [[sample for sample in order if sample.values] for order in taken]
         if not all(read):
             without = [order for order, given in zip(taken, read, strict=True) if not given]

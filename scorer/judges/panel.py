@@ -91,6 +91,10 @@ class Panel:
         """A reply that each of the models' judges reads; `n` picks the verdict."""
         return self._rating.specimen(n)
 
+    def specimens_apart(self, n: int) -> list[tuple[str, str]]:
+        """The ends of prompts, each with a reply to it, where criteria are asked apart; else none."""
+        return self._rating.specimens_apart(n)
+
     def _score(self, scores: Mapping[str, Score]) -> Score:
         values = {alias: score.value for alias, score in scores.items()}
         reasons = [f"{alias}: {score.reason}" for alias, score in scores.items() if score.reason]

@@ -6,31 +6,22 @@ that was not read is null or an error, never a default.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, Unpack
 
 import pyarrow as pa
 
-from scorer.errors import RowError, SetupError, SpecError
-from scorer.judges.asking import Asking, Options, asking_of, braced
+from scorer.errors import RowError, SpecError
+from scorer.judges.asking import Asking, Options, asking_of
 from scorer.judges.criteria import are_tables, criteria_of
 from scorer.judges.options import choice_problems, prompt_text
 from scorer.judges.rating_options import DEFAULTS, READS, RUBRICS, RatingOptions, own_problems, shown_problems
-from scorer.judges.reading.expected import expected
-from scorer.judges.reading.numbers import Numbers
-from scorer.judges.reading.reasons import find_reason, find_reasons
-from scorer.judges.reading.reply_body import Verdict
-from scorer.judges.reading.verdicts import find, find_each, find_json, find_pattern
-from scorer.judges.reply_form import ReplyForm
-from scorer.judges.samples import Sample, most_telling, unread
+from scorer.judges.rating_question import Prompt, Reading, questions_apart, questions_together
+from scorer.judges.samples import Sample, most_telling, one_sample
 from scorer.judges.scale_options import compiled
-from scorer.judges.template import Template
 from scorer.judges.versus import VersusReference
 from scorer.types import Completion, Conversation, Request, Row, Score
-
-_TOP_LOGPROBS = 20
 
 
 class Rating:
@@ -47,6 +38,11 @@ class Rating:
     ends of it. `score_<name>` is a criterion's score on its own scale. Where tables are given and a reason is asked,
     each criterion has its own: `reason_<name>`. A criterion that no reply gives makes the row `Unreadable`, which keeps
     the columns of those that were read; with `partial` the row is scored by these, and `criteria_read` counts them.
+
+    `ask_criteria`: "together" asks for all criteria in one request; "apart" asks for each in a request of its own, all
+    of a row at once, in the order of the criteria, the samples of one after another. The prompt of such a request ends
+    with its criterion. The columns are the same. The examples' replies give all criteria, and each request shows its
+    part of them. A sample of the row is the n-th reply for each criterion.
 
     With read = "json" and `structured` = "auto" a request carries the JSON schema of the reply, for providers whose
     servers can hold the model to it.
@@ -65,6 +61,7 @@ class Rating:
         self._versus: VersusReference | None = None
         if options.get("versus_reference") is True:
             self._versus = _versus(options, asking)
+            self._apart = False
             self.columns, self.fields = self._versus.columns, self._versus.fields
             self.constant, self.unfenced = self._versus.constant, self._versus.unfenced
             self.leading = self._versus.leading
@@ -76,51 +73,51 @@ class Rating:
         problems += shown_problems(given["prompt"] if rubric is None else None)
         criteria, scale = given["criteria"], given["scale"]
         self._criteria = criteria_of(criteria, given["weights"], scale, given["labels"], self._read, problems)
-        self._pattern = compiled(given["pattern"], self._read, criteria, problems)
+        pattern = compiled(given["pattern"], self._read, criteria, problems)
         if problems:
             raise SpecError(problems)
         self._names = tuple(one.name for one in self._criteria if one.name)
-        self._one_scale = len({one.scale for one in self._criteria}) == 1
         self._ends = (float(scale[0]), float(scale[1]))
         self._partial = given["partial"]
-        self._is_plain = not self._names and self._read in ("number", "label")
-        self._explains = self._asking.explains
-        self._top_logprobs = _TOP_LOGPROBS if self._read == "expected" else 0
         tables = are_tables(criteria)
-        each = tables and self._asking.turns == 1 and self._asking.explains
-        self._form = ReplyForm(self._criteria, self._asking, self._read == "json", each)
-        self._schema = self._form.schema() if given["structured"] == "auto" else None
-        self._follow = self._asking.follow(self._form.instruction())
-        self._asks_once = self._asking.samples == 1 and self._follow is None
-        text = self._prompt(text + braced(self._form.descriptions()), given["reference"], rubric is not None)
-        self._template = Template(text)
-        self._opening = self._asking.opening(self._template, self._follow, self._reads, problems)
+        self._each = tables and self._asking.turns == 1 and self._asking.explains
+        reading = Reading(self._read, pattern, given["structured"] == "auto", self._each)
+        self._top_logprobs = reading.top_logprobs
+        in_json = self._read == "json" and self._asking.turns == 1
+        prompt = Prompt(text, given["reference"], not (in_json or rubric is not None or self._names))
+        self._apart = given["ask_criteria"] == "apart"
+        ask = questions_apart if self._apart else questions_together
+        self._questions = ask(prompt, self._criteria, self._asking, reading, problems)
         if problems:
-            raise SpecError(problems)
-        self.columns = tuple(dict.fromkeys((*self._template.columns, *self._asking.keys)))
-        self.unfenced = self._template.unfenced
-        self.leading = self._template.columns[:-1]
+            raise SpecError(list(dict.fromkeys(problems)))
+        self._first = self._questions[0]
+        self._asks_once = self._asking.samples == 1 and self._first.follow is None and not self._apart
+        self.columns = tuple(dict.fromkeys((*self._first.template.columns, *self._asking.keys)))
+        self.unfenced = self._first.template.unfenced
+        self.leading = self._first.template.columns[:-1]
         self._counts = bool(self._names) and (tables or self._partial)
         self.fields = (
             *(pa.field(f"score_{name}", pa.float64()) for name in self._names),
-            *(pa.field(f"reason_{name}", pa.string()) for name in self._names if each),
+            *(pa.field(f"reason_{name}", pa.string()) for name in self._names if self._each),
             *([pa.field("criteria_read", pa.int32())] if self._counts else []),
         )
-        self.constant = "\n".join((*(message.content for message in self._opening), self._template.constant))
+        self.constant = max((question.constant for question in self._questions), key=len)
 
     def __call__(self, row: Row) -> Conversation:
         if self._versus is not None:
             return (yield from self._versus(row))
-        question = (*self._opening, self._template.message(row.values))
         if self._asks_once:
+            first = self._first
             sample = yield from self._asking.ask_once(
-                row, question, self._sample, top_logprobs=self._top_logprobs, schema=self._schema
+                row, first.messages(row), first.sample, top_logprobs=self._top_logprobs, schema=first.schema
             )
             return self._only_score(sample) or self._score([sample])
-        (taken,) = yield from self._asking.ask(
-            row, [question], self._sample, follow=self._follow, top_logprobs=self._top_logprobs, schema=self._schema
-        )
-        return self._score(taken)
+        asked = [question.about(row) for question in self._questions]
+        taken = yield from self._asking.ask(row, asked, top_logprobs=self._top_logprobs)
+        if not self._apart:
+            return self._score(taken[0])
+        parts = [dict(zip(self._names, of_one, strict=True)) for of_one in zip(*taken, strict=True)]
+        return self._score([one_sample(of_all) for of_all in parts])
 
     def single_request(self, row: Row) -> Request | None:
         """The first request, where the reply to it may have the score; for the engine's `SingleRequestJudge`."""
@@ -128,12 +125,12 @@ class Rating:
             return None
         if type(self).__call__ is not Rating.__call__:  # a user's class may ask and score otherwise
             return None
-        question = (*self._opening, self._template.message(row.values))
-        return self._asking.request(row, question, top_logprobs=self._top_logprobs, schema=self._schema)
+        first = self._first
+        return self._asking.request(row, first.messages(row), top_logprobs=self._top_logprobs, schema=first.schema)
 
     def single_score(self, answer: Completion | RowError) -> Score | None:
         """The score where the first reply has it; None where the conversation goes on or ends in an error."""
-        return None if isinstance(answer, RowError) else self._only_score(self._sample(answer))
+        return None if isinstance(answer, RowError) else self._only_score(self._first.sample(answer))
 
     def _only_score(self, sample: Sample) -> Score | None:
         """The row's score where one sample alone gives it; None where `_score` has more to say."""
@@ -144,66 +141,12 @@ class Rating:
 
     def specimen(self, n: int) -> str:
         """A reply that this judge reads; `n` picks the verdict, and each further criterion takes the next one."""
-        return self._form.specimen(n) if self._versus is None else self._versus.specimen(n)
+        return self._first.form.specimen(n) if self._versus is None else self._versus.specimen(n)
 
-    def _prompt(self, text: str, reference: str | None, built_in: bool) -> str:
-        """The whole prompt: `text`, the reference where it does not show it already, and the form of the reply."""
-        if reference is not None and reference not in Template(text).columns:
-            text += f"\n\nA reference answer, to compare with; it is material too:\n{{{reference}:fenced}}"
-        in_json = self._read == "json" and self._asking.turns == 1
-        return self._asking.prompt(text, self._form.instruction(), in_json or built_in or bool(self._names))
-
-    # --- one reply ----------------------------------------------------------------------------------------------------
-
-    def _verdicts(self, text: str) -> dict[str, Verdict | None]:
-        if self._pattern is not None and isinstance(self._criteria[0].scale, Numbers):
-            return {"": find_pattern(text, self._pattern, self._criteria[0].scale)}
-        if not self._names and self._read != "json":
-            return {"": find(text, self._criteria[0].scale)}
-        find_all = find_json if self._read == "json" else find_each
-        if self._one_scale:
-            return find_all(text, self._names or ("",), self._criteria[0].scale)
-        return {one.name: find_all(text, [one.name], one.scale)[one.name] for one in self._criteria}
-
-    def _reads(self, reply: str) -> bool:
-        return None not in self._verdicts(reply).values()
-
-    def _sample(self, answer: Completion) -> Sample:
-        text = answer.text
-        if self._is_plain and (verdict := find(text, self._criteria[0].scale)) is not None:
-            return Sample({"": verdict.value}, find_reason(text, [verdict]) if self._explains else None)
-        if self._read == "expected" and text.strip():
-            if not any(token.top for token in answer.logprobs or ()):
-                raise SetupError(
-                    'This server returned no log-probabilities; read = "expected" needs them, with alternatives, for '
-                    "every reply token. Ask a server or a model that gives them (of stored replies, give whole ones, "
-                    'as output.keep_raw = "full" stores them), or set judge.read = "number".'
-                )
-            text = "".join(token.token for token in answer.logprobs or ())
-        verdicts = {name: verdict for name, verdict in self._verdicts(text).items() if verdict is not None}
-        given = dict(self._values(answer, verdicts))
-        sample = Sample(given)
-        if given and self._form.each:
-            reasons = find_reasons(text, self._names, {name: verdicts[name] for name in given})
-            sample = replace(sample, reasons=reasons, reason=_joined(reasons, self._names))
-        elif given and self._explains:
-            sample = replace(sample, reason=find_reason(text, list(verdicts.values())))
-        missing = [one.name for one in self._criteria if one.name not in given]
-        if not missing:
-            return sample
-        what = f"verdict for {', '.join(missing)}" if missing[0] else "verdict"
-        return replace(sample, error=unread(answer, what, " on the scale"))
-
-    def _values(self, answer: Completion, verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, float]]:
-        for one in self._criteria:
-            verdict = verdicts.get(one.name)
-            if verdict is None:
-                continue
-            value: float | None = verdict.value
-            if self._read == "expected":
-                value = expected(answer.logprobs or (), one.labels, verdict)
-            if value is not None:
-                yield one.name, value
+    def specimens_apart(self, n: int) -> list[tuple[str, str]]:
+        """The ends of prompts, each with a reply to it, where criteria are asked apart; else none."""
+        questions = self._questions if self._apart else ()
+        return [(question.form.instruction(), question.form.specimen(n)) for question in questions]
 
     # --- all replies --------------------------------------------------------------------------------------------------
 
@@ -216,23 +159,30 @@ class Rating:
             if values:
                 means[one.name] = values[0] if len(values) == 1 else fmean(values)
         fields = self._fields(means, read)
-        scored = [one for one in self._criteria if one.name in means]
-        if len(scored) < len(self._criteria) and not (self._partial and any(one.weight for one in scored)):
+        value = self.combined(means)
+        if value is None:
             error = most_telling([sample.error for sample in taken if sample.error])
             error.fields = fields if means else {}
             raise error
         return Score(
-            value=fmean([one.on(self._ends, means[one.name]) for one in scored], [one.weight for one in scored]),
+            value=value,
             reason=next((sample.reason for sample in read if sample.reason), None),
             method=self._read,
             samples=len(read),
             fields=fields,
         )
 
+    def combined(self, means: Mapping[str, float]) -> float | None:
+        """The score of a row whose criteria have these values, each on its own scale; None where too few have one."""
+        scored = [one for one in self._criteria if one.name in means]
+        if len(scored) < len(self._criteria) and not (self._partial and any(one.weight for one in scored)):
+            return None
+        return fmean([one.on(self._ends, means[one.name]) for one in scored], [one.weight for one in scored])
+
     def _fields(self, means: Mapping[str, float], read: Sequence[Sample]) -> dict[str, Any]:
         """The judge's own columns, null for a criterion that was not read."""
         fields: dict[str, Any] = {f"score_{name}": means.get(name) for name in self._names}
-        if self._form.each:
+        if self._each:
             for name in self._names:
                 reasons = (sample.reasons.get(name) for sample in read if name in sample.values)
                 fields[f"reason_{name}"] = next(filter(None, reasons), None)
@@ -242,13 +192,9 @@ class Rating:
 # --- the options, checked ---------------------------------------------------------------------------------------------
 
 
-def _joined(reasons: Mapping[str, str], names: Sequence[str]) -> str | None:
-    return "\n".join(f"{name}: {reasons[name]}" for name in names if name in reasons) or None
-
-
 def _versus(options: RatingOptions, asking: Options) -> VersusReference:
     """The judge of response and reference side by side. Raises SpecError."""
-    not_its = ("criteria", "weights", "labels", "pattern", "partial", "structured")
+    not_its = ("criteria", "ask_criteria", "weights", "labels", "pattern", "partial", "structured")
     given = [name for name in not_its if options.get(name)]
     given += ["read"] if options.get("read", "number") != "number" else []
     problems = [

@@ -21,6 +21,7 @@ RUBRICS = {
 }
 """Built-in prompts by name; "direct" reads the columns `instruction` and `response`."""
 
+ASK_CRITERIA = ("together", "apart")
 STRUCTURED = ("auto", "none")
 READS = ("number", "label", "json", "expected", "pattern")
 
@@ -32,6 +33,7 @@ class RatingOptions(Options, total=False):
     rubric: str | None
     scale: Sequence[float]
     criteria: Sequence[str | Mapping[str, Any]]
+    ask_criteria: str
     weights: Mapping[str, float] | Sequence[float] | None
     read: str
     labels: Sequence[str] | Mapping[str, float] | None
@@ -49,6 +51,7 @@ DEFAULTS: RatingOptions = {
     "rubric": None,
     "scale": (1, 5),
     "criteria": (),
+    "ask_criteria": "together",
     "weights": None,
     "read": "number",
     "labels": None,
@@ -87,6 +90,10 @@ def own_problems(options: RatingOptions) -> list[str]:
         problems.append(f"judge.partial: {partial!r} is not allowed; true and false are.")
     elif partial and not options.get("criteria"):
         problems.append("judge.partial: there are no judge.criteria of which some may be missing. Remove it.")
+    ask = options.get("ask_criteria", "together")
+    problems += choice_problems("ask_criteria", ask, ASK_CRITERIA)
+    if ask == "apart" and not options.get("criteria"):
+        problems.append("judge.ask_criteria: there are no judge.criteria that could be asked apart. Remove it.")
     if "structured" in options:
         problems += choice_problems("structured", options["structured"], STRUCTURED)
         if options.get("read") != "json":

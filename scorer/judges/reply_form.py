@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from scorer.frozen import dataclass
-from scorer.judges.asking import Asking
+from scorer.judges.asking import REHEARSED, Asking
 from scorer.judges.criteria import Criterion
 
 WHY = "<one to three sentences>"
-_REHEARSED = "A rehearsal."
 T = TypeVar("T")
 
 
@@ -44,11 +43,6 @@ class ReplyForm:
             return "\n".join(["Reply with these lines of this form and nothing else:", *lines])
         return self.asking.form(lines)
 
-    def descriptions(self) -> str:
-        """What the criteria mean, for the prompt; "" where none has a description."""
-        lines = [f"{one.name}: {one.description}" for one in self.criteria if one.description]
-        return "\n\nCriteria:\n" + "\n".join(lines) if lines else ""
-
     def schema(self) -> dict[str, Any] | None:
         """The JSON schema of the reply, strict: every key is required, and there is no other. None for lines."""
         if not self.in_json:
@@ -69,22 +63,26 @@ class ReplyForm:
     def specimen(self, n: int) -> str:
         """A reply of this form; `n` picks the verdict, and each further criterion takes the next one."""
         steps = {one.name: one.step(n + place) for place, one in enumerate(self.criteria)}
-        if self.in_json:
-            return json.dumps(self._json_reply(steps))
-        if self.each:
-            pairs = [self._ordered(f"{name} reason: {_REHEARSED}", f"{name}: {step}") for name, step in steps.items()]
-            return "\n".join(line for pair in pairs for line in pair)
-        if self.reason == "none" and list(steps) == [""]:
+        if not self.in_json and self.reason == "none" and list(steps) == [""]:
             return str(steps[""])
-        return self.asking.specimen([f"{name or 'Score'}: {step}" for name, step in steps.items()])
+        return self.reply(steps, REHEARSED)
 
-    def _json_reply(self, steps: dict[str, Any]) -> dict[str, Any]:
+    def reply(self, steps: Mapping[str, Any], reason: str) -> str:
+        """A reply of this form that gives these verdicts by criterion, and `reason` where one is asked for."""
+        if self.in_json:
+            return json.dumps(self._json_reply(steps, reason), ensure_ascii=False)
         if self.each:
-            return {name: dict(self._ordered(("reason", _REHEARSED), ("score", step))) for name, step in steps.items()}
+            pairs = [self._ordered(f"{name} reason: {reason}", f"{name}: {step}") for name, step in steps.items()]
+            return "\n".join(line for pair in pairs for line in pair)
+        return self.asking.specimen([f"{name or 'Score'}: {step}" for name, step in steps.items()], reason)
+
+    def _json_reply(self, steps: Mapping[str, Any], reason: str) -> dict[str, Any]:
+        if self.each:
+            return {name: dict(self._ordered(("reason", reason), ("score", step))) for name, step in steps.items()}
         said = {name or "score": step for name, step in steps.items()}
         if self.reason == "none":
             return said
-        return {"reason": _REHEARSED, **said} if self.reason == "before" else {**said, "reason": _REHEARSED}
+        return {"reason": reason, **said} if self.reason == "before" else {**said, "reason": reason}
 
     def _json_form(self) -> str:
         parts, why = [], f'"reason": "{WHY}"'

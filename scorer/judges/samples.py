@@ -55,3 +55,20 @@ def unread(answer: Completion, what: str = "verdict", where: str = "") -> RowErr
 def most_telling(errors: Sequence[RowError]) -> RowError:
     """Of several errors the one that tells most."""
     return min(errors, key=lambda error: _TELLING.index(error.name) if error.name in _TELLING else len(_TELLING))
+
+
+def joined_reasons(reasons: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """The reasons as one text, each in a line that begins with its name; None where there are none."""
+    return "\n".join(f"{name}: {reasons[name]}" for name in names if name in reasons) or None
+
+
+def one_sample(parts: Mapping[str, Sample]) -> Sample:
+    """The samples that requests about single criteria gave, by criterion, as the sample of one reply about all."""
+    reasons = {name: part.reason for name, part in parts.items() if part.reason}
+    errors = [part.error for part in parts.values() if part.error is not None]
+    return Sample(
+        {name: value for part in parts.values() for name, value in part.values.items()},
+        joined_reasons(reasons, list(parts)),
+        most_telling(errors) if errors else None,
+        reasons,
+    )

@@ -137,7 +137,7 @@ class Answerer:
             return Spoken()
         if question.forced:
             return Spoken([*self._vocabulary.tokens(question.forced), ""])
-        return self._writer.say(question.row, question.schema)
+        return self._writer.say(question.row, question.schema, question.text)
 
     def _within(self, question: Question, prompt_tokens: int, spoken: Spoken) -> Prepared:
         """What may be said of it, and the finish reason."""

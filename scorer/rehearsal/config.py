@@ -48,9 +48,9 @@ class RehearsalConfig:
     the prompt (400 context_length_exceeded; finish_reason content_filter), `always` one answer to everything.
     Answers: the verdict is drawn by crc32 of the row from `labels`, or from `scale`: whole numbers where both its ends
     are whole, else hundredths of it; `names` asks for one verdict each; `replies`, where given, are its only replies,
-    one drawn by the row. A classifier has one output, or one for each of `classes`. The row is group 1 of `row_regex`
-    in the prompt, else a hash of the prompt. `cached_share` None leaves cached_tokens out of the usage, `usage` False
-    all.
+    one drawn by the row; with `endings`, one for each, a reply answers prompts that end so only. A classifier has one
+    output, or one for each of `classes`. The row is group 1 of `row_regex` in the prompt, else a hash of the prompt.
+    `cached_share` None leaves cached_tokens out of the usage, `usage` False all.
     With `cache_life_s` above 0, prompts are cached: a prefix of at least `cache_least_tokens` that a prompt repeats
     within that time is counted as cached (prefix_cache.py), whatever `cached_share` says.
     A chat request may name a `service_tier`, and its reply names the same. `flex_refused` is the share of requests at
@@ -109,6 +109,7 @@ class RehearsalConfig:
     labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     replies: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     answer: Literal["number", "bare", "json"] = "number"
     reason: str = "Accurate, clear and complete."
@@ -189,12 +190,14 @@ class RehearsalConfig:
 
     def _lists(self) -> list[str]:
         problems = []
-        for name in ("labels", "names", "replies", "classes", "refuses"):
+        for name in ("labels", "names", "replies", "endings", "classes", "refuses"):
             words = getattr(self, name)
             if not isinstance(words, tuple) or not all(type(word) is str and word for word in words):
                 problems.append(f"{name} must be a list of non-empty strings, not {words!r}.")
-            elif len(set(words)) < len(words) and name != "replies":
+            elif len(set(words)) < len(words) and name not in ("replies", "endings"):
                 problems.append(f"{name} holds a word twice.")
+        if self.endings and len(self.endings) != len(self.replies):
+            problems.append(f"endings must be as many as replies, {len(self.replies)}, not {len(self.endings)}.")
         if (
             not isinstance(self.scale, tuple)
             or len(self.scale) != 2

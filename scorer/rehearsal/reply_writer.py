@@ -101,12 +101,12 @@ class ReplyWriter:
         chosen = tuple(labels) or self.labels
         return Verdict(chosen, drawn % len(chosen), 1.2 + (drawn >> 16) % 11 / 10)
 
-    def say(self, row: str, schema: Mapping[str, Any] | None = None) -> Spoken:
+    def say(self, row: str, schema: Mapping[str, Any] | None = None, prompt: str = "") -> Spoken:
         """The reply: as the schema asks where there is one ({} for any JSON), else as the config does."""
         spoken = Spoken()
         names = self.config.names
-        if self.config.replies:
-            spoken.add(self.config.replies[crc32(row.encode()) % len(self.config.replies)])
+        if replies := self._replies(prompt):
+            spoken.add(replies[crc32(row.encode()) % len(replies)])
         elif schema is not None or self.config.answer == "json":
             self._fill(spoken, row, "", schema or _schema(names))
         elif names:
@@ -118,6 +118,13 @@ class ReplyWriter:
                 spoken.add("Score: ")
             spoken.judge(self.verdict(row))
         return spoken
+
+    def _replies(self, prompt: str) -> Sequence[str]:
+        """The configured replies to a prompt."""
+        replies, endings = self.config.replies, self.config.endings
+        if not endings:
+            return replies
+        return [reply for reply, ending in zip(replies, endings, strict=True) if prompt.endswith(ending)]
 
     def _fill(self, spoken: Spoken, row: str, name: str, schema: Mapping[str, Any]) -> None:
         kind = schema.get("type")

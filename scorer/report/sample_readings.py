@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,7 @@ from scorer.analysis.sample_worth import WORTH, SampleWorth, sample_worth
 from scorer.analysis.sampled_scores import SampledScores
 from scorer.errors import SpecError
 from scorer.output.scan_folders import load_runs
-from scorer.report.stored_judge import StoredJudge, StoredReply
+from scorer.report.stored_judge import StoredJudge
 
 
 def stored_judges(tables: Tables) -> dict[str, StoredJudge]:
@@ -86,29 +85,11 @@ def _problems(judge: StoredJudge, score: str, column: str) -> list[str]:
 
 
 def _read(judge: StoredJudge, raws: Sequence[Sequence[str | None] | None], column: str) -> SampledScores:
-    in_orders = judge.in_two_orders
-    orders = tuple(np.full((len(raws), judge.samples), np.nan) for _ in range(2 if in_orders else 1))
+    orders = tuple(np.full((len(raws), judge.samples), np.nan) for _ in range(1 + judge.in_two_orders))
     for row, raw in enumerate(raws):
-        replies = [reply for reply in judge.read_alone(raw or ()) if not reply.place.explains]
-        for order, values in enumerate(orders):
-            slots = _slots([reply for reply in replies if reply.place.order == order], judge.samples)
-            values[row, : len(slots)] = [_number(reply, column) for reply in slots]
+        for values, said in zip(orders, judge.sampled(raw or (), column), strict=False):
+            values[row, : len(said)] = said
     return SampledScores(orders, flips=judge.flips)
-
-
-def _slots(replies: Sequence[StoredReply], samples: int) -> list[StoredReply]:
-    """The reply that counts for each sample: the last one that was asked for it and came."""
-    slots, again = list(replies[:samples]), list(replies[samples:])
-    while again and (open_ := [n for n, reply in enumerate(slots) if reply.value == "Unreadable"]):
-        for n in open_:
-            if again and (reply := again.pop(0)).value != "NoReply":
-                slots[n] = reply
-    return slots
-
-
-def _number(reply: StoredReply, column: str) -> float:
-    value: Any = reply.number if column in ("score", "preference") else reply.numbers.get(column)
-    return float("nan") if value is None else float(value)
 
 
 def worth_of_samples(

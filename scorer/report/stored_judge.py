@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from math import isnan, nan
 from typing import Any
 
 from scorer.build.plan import make_judge
@@ -16,8 +17,11 @@ from scorer.config.loader import parse
 from scorer.config.spec import Spec
 from scorer.engine.replay import Answers, replay
 from scorer.errors import RowError, SpecError
+from scorer.judges.rating import Rating
 from scorer.output.manifest import Manifest
-from scorer.types import Completion, Judge, Message, Request, Row, Score
+from scorer.report.reply_places import TWO_ORDERS, ReplyPlace, ReplyPlaces
+from scorer.report.stored_reply import StoredReply, number_of, slots_of
+from scorer.types import Completion, Judge, Request, Row, Score
 
 _ONE_REPLY: Mapping[str, Mapping[str, Any]] = {
     "rating": {"samples": 1, "attempts": 1},
@@ -26,40 +30,6 @@ _ONE_REPLY: Mapping[str, Mapping[str, Any]] = {
     "versus_reference": {"samples": 1, "attempts": 1, "orders": "given"},
 }
 """Options with which a judge of a kind reads exactly one reply."""
-_TWO_ORDERS = ("pairwise", "versus_reference")
-_ORDERS = ("given order", "swapped order")
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyPlace:
-    """Which request a reply answers: the model's alias, the order of a pair (0 given, 1 swapped), and the how-manieth.
-
-    Requests are counted from 1 by model and order, explanations (the first of two turns) by themselves.
-    """
-
-    model: str = ""
-    order: int = 0
-    place: int = 1
-    explains: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReply:
-    """One reply to the judge's requests about a row.
-
-    `of` says to which: the model of a panel, the order of a pair, the sample, "asked again" after an unreadable one;
-    "" where there is but one. `value` is what this reply alone says, "" where that is unknown, an error's name
-    where it is unreadable; `number` the same as a number, None for criteria and answers. `numbers` are its own result
-    columns that are numbers, such as score_<criterion>. `text` is None where no reply was stored.
-    """
-
-    of: str
-    value: str
-    reason: str | None
-    text: str | None
-    number: float | None = None
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    place: ReplyPlace = field(default_factory=ReplyPlace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +50,8 @@ class StoredJudge:
         self.shown: tuple[str, ...] = ()
         """The columns of the input that the prompt shows."""
         self._judge: Judge | None = None
-        self._single: Judge | None = None
+        self._whole: Rating | None = None
+        self._singles: dict[str, Judge] = {}
         try:
             self._spec = _spec(manifest, self.options)
             self._judge = make_judge(self._spec, None)
@@ -92,7 +63,8 @@ class StoredJudge:
         if self.options.get("versus_reference"):
             self._kind = "versus_reference"
         self._providers = ReplyProviders(self._spec) if self._spec.all_models else None
-        self._single = self._of_one_reply()
+        self._places = ReplyPlaces(self._kind, self.options)
+        self._singles = self._of_one_reply()
 
     def asked(self, row: Row | None, stored: Mapping[str, Any]) -> Asked:
         """What was asked about a row and answered; `stored` has its result columns raw, error and so on.
@@ -113,26 +85,25 @@ class StoredJudge:
         with suppress(SpecError):
             replay(self._judge, row, recorded)
         requests = recorded.requests
-        places = self._places([request for request, _ in requests])
+        places = self._places.of([request for request, _ in requests])
         texts = [*(raw or ()), *[None] * len(requests)]
         replies = [
             replace(self._reply(row, name, place, answer, text), place=place)
-            for name, place, (_, answer), text in zip(self._names(places), places, requests, texts, strict=False)
+            for name, place, (_, answer), text in zip(self._places.names(places), places, requests, texts, strict=False)
         ]
         replies += [StoredReply("", "", None, text) for text in (raw or ())[len(requests) :]]
-        return Asked(self._prompts([request for request, _ in requests]), replies)
+        return Asked(self._places.prompts([request for request, _ in requests]), replies)
 
     @property
     def samples(self) -> int:
         """How many replies are asked for one question."""
-        samples = self.options.get("samples", 1)
-        return samples if isinstance(samples, int) else 1
+        return 1 if self.problem is not None else self._places.samples
 
     @property
     def in_two_orders(self) -> bool:
         """Whether each row's two texts are shown in both orders."""
         default: Mapping[str, Any] = {"orders": "both"}
-        return self._kind in _TWO_ORDERS and {**default, **self.options}["orders"] == "both"
+        return self._kind in TWO_ORDERS and {**default, **self.options}["orders"] == "both"
 
     @property
     def flips(self) -> bool:
@@ -143,58 +114,49 @@ class StoredJudge:
     @property
     def reads_replies(self) -> bool:
         """Whether a reply says something by itself."""
-        return self._single is not None
+        return bool(self._singles)
 
     def read_alone(self, raw: Sequence[str | None]) -> Sequence[StoredReply]:
         """Each stored reply read by itself, without the row: what a reply says does not depend on the row's texts."""
-        if self._judge is None or self._single is None:
+        if self._judge is None or not self._singles:
             return []
         # Each column holds a text of its own: two equal texts have one order.
         return self.asked(Row("", 0, {name: name for name in self._judge.columns}), {"raw": raw}).replies
 
     def readings(self, raw: Sequence[str | None]) -> list[float]:
-        """What each stored reply says by itself, as a number; those that say nothing are left out."""
-        return [reply.number for reply in self.read_alone(raw) if reply.number is not None]
+        """What each stored reply says by itself, as a number; those that say nothing are left out.
 
-    # --- what was asked -----------------------------------------------------------------------------------------------
+        Of criteria that are asked apart it is what the n-th replies about all of them say together.
+        """
+        replies = self.read_alone(raw)
+        if not self._places.criteria:
+            return [reply.number for reply in replies if reply.number is not None]
+        models = dict.fromkeys(reply.place.model for reply in replies)
+        numbers = (self._combined([one for one in replies if one.place.model == model]) for model in models)
+        return [number for of_model in numbers for number in of_model if not isnan(number)]
 
-    def _prompts(self, requests: Sequence[Request]) -> list[tuple[str, str]]:
-        """The different prompts of the first turn: one, or one for each order."""
-        texts = dict.fromkeys(_text(first) if first else "" for first in _first_turns(requests))
-        if self._kind not in _TWO_ORDERS or len(texts) != 2:
-            return [("", text or request.prompt) for text, request in list(zip(texts, requests, strict=False))[:1]]
-        return list(zip(_ORDERS, texts, strict=True))
+    def sampled(self, raw: Sequence[str | None], column: str) -> list[list[float]]:
+        """What each sample says in a score column, for each order (of a judge of pairs); nan where it says nothing.
 
-    def _places(self, requests: Sequence[Request]) -> list[ReplyPlace]:
-        """What each request is of."""
-        starts = _first_turns(requests)
-        orders = list(dict.fromkeys(starts))
-        in_orders = self._kind in _TWO_ORDERS and len(orders) == 2
-        seen: dict[tuple[Any, ...], int] = {}
-        places = []
-        for request, start in zip(requests, starts, strict=True):
-            explains = self.options.get("turns") == 2 and request.messages == start
-            order = orders.index(start) if in_orders else 0
-            key = (request.model, order, explains)
-            seen[key] = seen.get(key, 0) + 1
-            places.append(ReplyPlace(request.model, order, seen[key], explains))
-        return places
+        Where an unreadable reply was asked again, the answer stands for its sample.
+        """
+        replies = self.read_alone(raw)
+        if self._places.criteria and column == "score":
+            return [self._combined(replies)]
+        about = column.removeprefix("score_") if self._places.criteria else ""
+        orders = [[one for one in replies if one.place.order == order] for order in range(1 + self.in_two_orders)]
+        return [[number_of(one, column) for one in slots_of(of_one, self.samples, about)] for of_one in orders]
 
-    def _names(self, places: Sequence[ReplyPlace]) -> list[str]:
-        """What each request is of, in words; "" for a single one."""
-        if len(places) == 1:
-            return [""]
-        models = len({place.model for place in places}) > 1
-        in_orders = len({place.order for place in places}) > 1
-        names = []
-        for place in places:
-            parts = [place.model] if models else []
-            parts += [_ORDERS[place.order]] if in_orders else []
-            parts += [f"sample {place.place}"] if self.samples > 1 and place.place <= self.samples else []
-            parts += ["asked again"] if place.place > self.samples else []
-            parts += ["explanation"] if place.explains else []
-            names.append(", ".join(parts))
-        return names
+    def _combined(self, replies: Sequence[StoredReply]) -> list[float]:
+        """The score of each sample, from the replies about criteria that are asked apart; nan where there is none."""
+        slots = {name: slots_of(replies, self.samples, name) for name in self._places.criteria}
+        scores = []
+        for sample in range(self.samples):
+            said = {name: of_one[sample].numbers for name, of_one in slots.items() if sample < len(of_one)}
+            values = {name: numbers[f"score_{name}"] for name, numbers in said.items() if numbers}
+            score = self._whole.combined(values) if self._whole is not None else None
+            scores.append(nan if score is None else score)
+        return scores
 
     # --- what a reply says --------------------------------------------------------------------------------------------
 
@@ -203,17 +165,22 @@ class StoredJudge:
     ) -> StoredReply:
         if isinstance(answer, RowError) or answer is None:
             return StoredReply(of, "" if answer is None else answer.name, None, raw)
-        if place.explains or self._single is None:
+        single = self._singles.get(place.criterion)
+        if place.explains or single is None:
             return StoredReply(of, "", None, answer.text)
         try:
-            score = replay(self._single, row, _One(answer))
+            score = replay(single, row, _One(answer))
         except SpecError:
             return StoredReply(of, "", None, answer.text)
         if isinstance(score, RowError):
             return StoredReply(of, score.name, None, answer.text)
         value, number = self._said(score, swapped=place.order == 1)
         numbers = {name: float(one) for name, one in score.fields.items() if _says(name) and isinstance(one, float)}
-        return StoredReply(of, value, score.reason, answer.text, number, numbers)
+        reason = score.reason
+        if place.criterion:  # the reply is about it alone
+            value = _short(numbers.get(f"score_{place.criterion}"))
+            reason = reason.removeprefix(f"{place.criterion}: ") if reason else None
+        return StoredReply(of, value, reason, answer.text, number, numbers)
 
     def _said(self, score: Score, *, swapped: bool) -> tuple[str, float | None]:
         """What a single reply says, in words, and as a number where it is one."""
@@ -228,11 +195,14 @@ class StoredJudge:
         parts = [f"{name.partition('_')[2]} {_short(value)}" for name, value in score.fields.items() if _says(name)]
         return (", ".join(parts) if parts else f"{score.value:g}"), score.value
 
-    def _of_one_reply(self) -> Judge | None:
-        """The same judge for a single reply; None where a reply of this kind says nothing by itself."""
+    def _of_one_reply(self) -> dict[str, Judge]:
+        """The same judge for a single reply, by the criterion that it is about, "" for all.
+
+        Nothing where a reply of this kind says nothing by itself.
+        """
         kind = "rating" if self._kind == "panel" else self._kind
         if kind not in _ONE_REPLY:
-            return None
+            return {}
         without = ("models", "aggregate", "examples") if self._kind == "panel" else ("examples",)
         options = {name: value for name, value in self.options.items() if name not in without}
         options |= dict(_ONE_REPLY[kind])
@@ -241,9 +211,18 @@ class StoredJudge:
         if options.get("turns") == 2:
             options |= {"turns": 1, "reason": "none"}
         try:
-            return make_judge(self._spec.model_copy(update={"judge": type(self._spec.judge)(**options)}), None)
+            if not self._places.criteria:
+                return {"": self._made(options)}
+            whole = self._made(options)
+            self._whole = whole if isinstance(whole, Rating) else None
+            alone = {name: value for name, value in options.items() if name != "weights"}
+            criteria = zip(self._places.criteria, self.options["criteria"], strict=True)
+            return {name: self._made({**alone, "criteria": [_unweighted(one)]}) for name, one in criteria}
         except SpecError:
-            return None
+            return {}
+
+    def _made(self, options: Mapping[str, Any]) -> Judge:
+        return make_judge(self._spec.model_copy(update={"judge": type(self._spec.judge)(**options)}), None)
 
 
 class _Recorded(Answers):
@@ -281,17 +260,11 @@ def _spec(manifest: Manifest, options: Mapping[str, Any]) -> Spec:
     return spec.model_copy(update={"models": models, "model": model})
 
 
-def _first_turns(requests: Sequence[Request]) -> list[tuple[Message, ...]]:
-    """The messages of each request up to the row's own first turn, by which orders differ; the first has no more."""
-    length = len(requests[0].messages) if requests else 0
-    return [request.messages[:length] for request in requests]
-
-
-def _text(messages: Sequence[Message]) -> str:
-    """Messages as one text; several each under its role."""
-    if len(messages) == 1:
-        return messages[0].content
-    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in messages)
+def _unweighted(criterion: Any) -> Any:
+    """The criterion without its weight, which may be 0 beside others."""
+    if not isinstance(criterion, Mapping):
+        return criterion
+    return {key: value for key, value in criterion.items() if key != "weight"}
 
 
 def _says(name: str) -> bool:

@@ -11,7 +11,7 @@ from support.rehearsed_batches import RehearsedBatches
 
 from scorer.build.plan import check
 from scorer.errors import SpecError
-from scorer.job.rehearse import _specimens
+from scorer.job.rehearse import _replies
 from scorer.judges import JUDGES
 
 ROWS = 9
@@ -20,12 +20,18 @@ FAULTS = {
     "status_0_lines": 0.05, "twice_lines": 0.2, "foreign_lines": 0.1, "list_twice": 0.3,
 }  # fmt: skip
 RATE = {"prompt": "[row:{id}] Rate {a:fenced}"}
+CRITERIA = [{"name": "truth", "description": "It is so."}, {"name": "style", "scale": [0, 10]}]
+APART = {"prompt": "[row:{id}] Rate {a:fenced}", "criteria": CRITERIA, "ask_criteria": "apart"}
 PAIR = {"prompt": "{first} or {second}?", "a": "a", "b": "b"}
 COMPARED = ("id", "row", "score", "error", "reason", "method", "samples", "raw", "judge_model")
 
 WAYS: dict[str, dict[str, Any]] = {
     "rating, two turns": {**RATE, "turns": 2},
     "rating, samples of criteria": {**RATE, "samples": 3, "criteria": ["truth", "style"]},
+    "rating, criteria apart": {**APART, "samples": 2, "reason": "before"},
+    "rating, criteria apart in two turns": {**APART, "turns": 2},
+    "rating, criteria apart in json": {**APART, "read": "json"},
+    "panel, criteria apart": {"kind": "panel", "models": ["x", "y"], **APART},
     "rating, json with a reason": {**RATE, "read": "json", "reason": "before"},
     "rating, expected": {**RATE, "read": "expected"},
     "pairwise, samples of both orders": {"kind": "pairwise", **PAIR, "samples": 2},
@@ -81,12 +87,12 @@ def scored(folder: Path, judge: dict[str, Any], mode: str, **batch: float) -> tu
             **{side: [f"[row:{side}{n}] {side}" for n in range(ROWS)] for side in "ab"},
         }
     ).write_parquet(folder / "in.parquet")
-    replies = CHECKS if judge.get("kind") == "checklist" else _specimens(check(given))
     config: dict[str, Any] = {
-        "replies": replies,
+        **({"replies": CHECKS} if judge.get("kind") == "checklist" else _replies(check(given))),
         "answer": "json" if judge.get("read") == "json" else "number",
     }
-    if isinstance(names := judge.get("criteria"), list) and isinstance(names[0], str):
+    names = judge.get("criteria")
+    if isinstance(names, list) and isinstance(names[0], str) and "ask_criteria" not in judge:
         config["names"] = tuple(names)
     config["labels"] = tuple(judge.get("labels", ()))
     provider = RehearsedBatches(batch, **config)

@@ -17,6 +17,7 @@ from support.rehearsed_batches import RehearsedBatches
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
+from scorer.client.prompt_cache import PromptCache
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.estimate import Estimate, estimate
@@ -24,6 +25,7 @@ from scorer.job.job import Job
 from scorer.job.rehearse import _against, _cache
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.batches.config import BatchConfig
+from scorer.types import Message, Request
 
 ROWS = 60
 RUBRIC = "Grade by these rules. " * 250
@@ -159,3 +161,39 @@ def test_rehearsal_has_a_cache_like_the_provider(tmp_path: Path) -> None:
     )
     assert not _cache(check(tree(tmp_path)).spec.all_models)
     assert _cache(check(tree(tmp_path, **BATCH)).spec.all_models)["cache_life_s"] == 3600.0
+
+
+def test_criteria_apart_read_the_row_that_the_first_of_them_wrote(tmp_path: Path) -> None:
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"a": [f"answer {n} " * 1500 for n in range(ROWS)]}), source)
+    given = tree(tmp_path, "{a:fenced}", cache="auto")
+    given["judge"] |= {"criteria": ["wit", "tact", "depth", "tone"], "ask_criteria": "apart"}
+    server = CachingServer()
+
+    async def go() -> None:
+        await Job(check(given), LocalFiles(), offload=inline, connect=partial(make_client, transport=server)).run()
+
+    in_virtual_time(go())
+    assert verify(LocalFiles(), str(tmp_path / "out")).complete
+    rows = pl.read_parquet(tmp_path / "out/scores/*.parquet")
+    assert rows["cached_tokens"].sum() == sum(server.read)
+    # Three of four requests of a row read what the first wrote, but for the rows before the cache was known to pay.
+    assert sum(one > 0 for one in server.read) > 0.65 * 4 * ROWS
+    said = estimate(check(given), LocalFiles())
+    assert said.cost_usd is not None
+    assert said.cost_without_cache is not None
+    assert server.usd == pytest.approx(said.cost_usd, rel=0.25)
+    assert said.cost_usd < 0.6 * said.cost_without_cache
+
+
+def test_requests_with_different_schemas_share_no_prefix() -> None:
+    text = "long " * 4000
+    cache = PromptCache(1024, lambda: 0.0)
+
+    def keys(top: int) -> list[bytes]:
+        schema = {"type": "object", "properties": {"score": {"type": "integer", "maximum": top}}}
+        request = Request((Message("user", text + "?", len(text)),), schema=schema)
+        return [prefix.key for prefix in cache.prefixes(request)]
+
+    assert keys(5) == keys(5) != []
+    assert set(keys(5)).isdisjoint(keys(10))

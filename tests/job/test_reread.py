@@ -318,6 +318,43 @@ def test_reread_refuses_keys_that_change_the_requests(
     assert says in capsys.readouterr().err
 
 
+APART = {"criteria": ["wit", "tact"], "ask_criteria": "apart"}
+
+
+def test_reread_of_criteria_apart_reads_each_reply_as_before_with_other_weights(tmp_path: Path) -> None:
+    score(tmp_path, {"r0": "Score: 2", "r1": "Score: 4"}, judge={**APART, "scale": [1, 5]})
+    path = tmp_path / "out" / "scores" / "a.parquet"
+    table = pq.read_table(path)
+    again(tmp_path, "judge.scale=[0, 5]", "judge.weights=[1, 0]")
+    assert pq.read_table(path)["score_wit"].to_pylist() == table["score_wit"].to_pylist()
+    assert whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("judge", "sets", "says"),
+    [
+        (APART, "judge.criteria=['tact', 'wit']", "tact, wit would be given the replies about others"),
+        (APART, "judge.criteria=['wit']", "the stored replies of a row are about wit, tact"),
+        (APART, "judge.ask_criteria=together", "this key changes the requests"),
+        ({**APART, "samples": 2}, "judge.samples=1", "the stored replies of a row are 2 to each question"),
+        (
+            {"kind": "pairwise", "prompt": "{first} {second}", "a": "id", "b": "text", "samples": 2},
+            "judge.samples=1",
+            "with 1 a question would be given another one's replies",
+        ),
+    ],
+)
+def test_reread_refuses_what_would_give_a_reply_to_another_question(
+    tmp_path: Path, judge: dict[str, Any], sets: str, says: str
+) -> None:
+    prompt = {"prompt": "{id}"} if "kind" not in judge else {}
+    score(tmp_path, {"r0": "Score: 2", "r1": "Verdict: A"}, judge={**prompt, **judge})
+    before = found(tmp_path)
+    with pytest.raises(SpecError, match=says):
+        again(tmp_path, sets)
+    assert found(tmp_path).equals(before)
+
+
 def test_reread_command_prints_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score(tmp_path, BOTH)
     assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json", "--json"]) == 0

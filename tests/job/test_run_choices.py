@@ -21,8 +21,9 @@ from scorer.config.loader import read_toml
 from scorer.config.moments import moment
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
+from scorer.job.choice_changes import Asked, changed
 from scorer.job.pick_choice import Wanted, frontier, pick
-from scorer.job.run_choices import Asked, Measured, RunChoice, changed, run_choices
+from scorer.job.run_choices import Measured, RunChoice, run_choices
 from scorer.output.layout import Layout
 from scorer.output.manifest import load, save
 
@@ -53,6 +54,15 @@ def run_file(folder: Path, rows: int = 40) -> Path:
     path = folder / "run.toml"
     path.write_text(RUN_FILE.format(folder=folder))
     return path
+
+
+CRITERIA = ["wit", "tact"]
+
+
+def with_criteria(path: Path, ask: str = "") -> dict[str, Any]:
+    """The run file at `path` with criteria from then on, and its tree."""
+    path.write_text(path.read_text().replace("[judge]\n", f"[judge]\n{ask}criteria = {CRITERIA}\n"))
+    return read_toml(str(path))
 
 
 def judged(folder: Path, out_name: str, off: float, **model: Any) -> str:
@@ -154,7 +164,7 @@ def test_batches_are_a_choice_where_their_price_is_listed_and_no_time_is_promise
     code, out, _ = typed(capsys, str(path), "--max-usd", limit, "-o", str(new))
     assert (code, read_toml(str(new))["model"]["mode"]) == (0, "batch")
     (line,) = [line for line in out.splitlines() if line.startswith(">")]
-    assert "within 24 h" in line
+    assert "< 24 h" in line
     assert "the run file's own choice fits in batches" in " ".join(out.split())
     path.write_text(text.replace("price_file", 'mode = "batch"\nprice_file'))
     assert "24 h" in typed(capsys, str(path), "--choices")[1]
@@ -188,17 +198,74 @@ def test_batches_are_a_choice_at_half_where_the_provider_has_that_rule(
     assert found[-1].cost_usd == pytest.approx(found[0].cost_usd / modes)
 
 
+@pytest.mark.parametrize("column", ["", "criteria"])
 def test_a_table_with_a_tier_and_agreement_is_whole_at_80_columns(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
     path = run_file(tmp_path)
+    if column:
+        with_criteria(path)
     path.write_text(path.read_text().replace('"gpt-4o-mini"', '"gpt-5-mini-2025-08-07"'))
     monkeypatch.setenv("COLUMNS", "80")
     measured = judged(tmp_path, "mini", 1.0)
     out = typed(capsys, str(path), "--choices", "--measured", measured, "--human", "human", "--item", "response")[1]
     (header,) = [line for line in out.splitlines() if "model" in line and "samples" in line]
-    assert header.split() == ["model", "samples", "tier", "USD", "ends", "agreement"]
+    assert header.split() == ["model", "samples", *column.split(), "tier", "USD", "ends", "agreement"]
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_criteria_apart_is_a_choice_with_its_money_and_time(tmp_path: Path) -> None:
+    tree = with_criteria(run_file(tmp_path))
+    tree["model"]["temperature"] = 0.0
+    found = [one for one in run_choices(tree, LocalFiles(), Asked()).choices if one.mode == "online"]
+    assert [(one.criteria, one.changes) for one in found] == [
+        ("together", {}),
+        ("apart", {"judge.ask_criteria": "apart"}),
+    ]
+    together, apart = found
+    assert together.cost_usd < apart.cost_usd < 2 * together.cost_usd
+    assert apart.seconds == pytest.approx(2 * together.seconds, rel=0.1)  # requests_per_minute binds
+    tree["judge"]["ask_criteria"] = "apart"
+    found = [one for one in run_choices(tree, LocalFiles(), Asked()).choices if one.mode == "online"]
+    assert [(one.criteria, one.changes) for one in found] == [
+        ("apart", {}),
+        ("together", {"judge.ask_criteria": None}),
+    ]
+    assert [one.cost_usd for one in found] == [apart.cost_usd, together.cost_usd]
+
+
+@pytest.mark.parametrize("criteria", [[], ["wit"]])
+def test_criteria_are_no_choice_where_there_are_not_several(tmp_path: Path, criteria: list[str]) -> None:
+    tree = read_toml(str(run_file(tmp_path)))
+    tree["judge"]["criteria"] = criteria
+    assert {one.criteria for one in run_choices(tree, LocalFiles(), Asked()).choices} == {None}
+
+
+@pytest.mark.parametrize("ask", ["together", "apart"])
+def test_agreement_is_of_the_way_in_which_criteria_were_asked(tmp_path: Path, ask: str) -> None:
+    path = run_file(tmp_path)
+    plain = path.read_text()
+    with_criteria(path, f'ask_criteria = "{ask}"\n')
+    out = judged(tmp_path, "mini", 1.5)
+    path.write_text(plain)
+    tree = with_criteria(path)
+    found = run_choices(tree, LocalFiles(), Asked(folders=[out], human="human")).choices
+    assert {(one.criteria, one.samples) for one in found if one.measured} == {(ask, 1)}
+
+
+def test_picked_way_of_asking_criteria_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run_file(tmp_path)
+    with_criteria(path, 'ask_criteria = "apart"\nsamples = 1\n')
+    path.write_text(path.read_text().replace("temperature = 0.7", "temperature = 0.0"))
+    found = json.loads(typed(capsys, str(path), "--choices", "--json")[1])["choices"]
+    cost = {(one["criteria"], one["mode"]): one["cost_usd"] for one in found}
+    limit = f"{(cost['together', 'batch'] + cost['apart', 'batch']) / 2:.9f}"
+    code, out, _ = typed(capsys, str(path), "--max-usd", limit, "-o", str(tmp_path / "new.toml"))
+    said = " ".join(out.split())
+    assert (code, "criteria together" in said, "fits with its criteria asked together" in said) == (0, True, True)
+    assert "ask_criteria" not in read_toml(str(tmp_path / "new.toml"))["judge"]
+    own = f"{(cost['together', 'online'] + cost['apart', 'online']):.9f}"
+    assert "the run file's own choice fits" in " ".join(typed(capsys, str(path), "--max-usd", own)[1].split())
 
 
 def test_samples_are_not_compared_at_temperature_0(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from scorer.errors import NoReply, Refused, RowError, Unreadable
 from scorer.judges.rating import Rating
-from scorer.types import Completion, Message, Request, Row, Score
+from scorer.types import Completion, Request, Row, Score
 
 ROW = Row("a.parquet", 0, {"text": "It rains.", "key": 7}, tokens=40)
 
@@ -56,17 +57,17 @@ def driven(
 @given(answers=st.lists(ANSWERS, min_size=3, max_size=3))
 def test_rating_scores_one_sample_like_several(options: dict[str, Any], answers: list[Completion | RowError]) -> None:
     judge = Rating(prompt="Rate: {text}", **options)
+    (question,) = judge._questions
 
     def as_several() -> Generator[list[Request], list[Completion | RowError], Score]:
-        question = (*judge._opening, Message("user", judge._template.fill(ROW.values)))
-        (taken,) = yield from judge._asking.ask(ROW, [question], _general_sample, schema=judge._schema)
+        (taken,) = yield from judge._asking.ask(ROW, [replace(question.about(ROW), read=_general_sample)])
         return judge._score(taken)
 
     def _general_sample(answer: Completion) -> Any:
-        plain, judge._is_plain = judge._is_plain, False
+        plain, question._is_plain = question._is_plain, False
         try:
-            return judge._sample(answer)
+            return question.sample(answer)
         finally:
-            judge._is_plain = plain
+            question._is_plain = plain
 
     assert driven(judge(ROW), answers) == driven(as_several(), answers)

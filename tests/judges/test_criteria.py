@@ -135,13 +135,13 @@ def test_checklist_and_panel_keep_partial_readings_in_their_columns() -> None:
 @pytest.mark.parametrize("read", ["number", "json", "label"])
 def test_criteria_specimens_are_readable(read: str, options: dict[str, Any]) -> None:
     judge = rating(read=read, **options)
-    assert all(judge._reads(judge.specimen(n)) for n in range(8))
+    assert all(judge._first.reads(judge.specimen(n)) for n in range(8))
     if options.get("turns") != 2 and options:
         assert find_reasons(judge.specimen(0), ["wit", "tact"], {}) == {"wit": "A rehearsal.", "tact": "A rehearsal."}
 
 
 def test_criteria_json_schema_matches_reply_form() -> None:
-    assert rating(read="json", reason="after")._schema == {
+    assert rating(read="json", reason="after")._first.schema == {
         "type": "object",
         "properties": {
             "wit": {
@@ -171,7 +171,7 @@ def test_criteria_json_schema_matches_reply_form() -> None:
     assert request.schema["properties"] == {
         "score": {"type": "number", "minimum": 0.0, "maximum": 0.5, "description": "From 0 to 0.5."}
     }
-    assert Rating(prompt="{a}", read="json", labels=["no", "yes"])._schema["properties"]["score"]["enum"] == [
+    assert Rating(prompt="{a}", read="json", labels=["no", "yes"])._first.schema["properties"]["score"]["enum"] == [
         "no",
         "yes",
     ]  # type: ignore[index]

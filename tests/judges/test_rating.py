@@ -192,7 +192,7 @@ def test_rating_shows_reference_only_when_configured() -> None:
     _, asked = rate(judge, ["4"], gold="Because.")
     assert "\nBecause.\n</gold-" in asked[0][0].messages[0].content
     assert judge.columns == ("q", "a", "gold")
-    assert Rating(prompt="{a} {gold}", reference="gold")._template.columns == ("a", "gold")
+    assert Rating(prompt="{a} {gold}", reference="gold")._first.template.columns == ("a", "gold")
     with pytest.raises(BadRow):
         next(judge(row(gold=None)))
 

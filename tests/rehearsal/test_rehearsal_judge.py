@@ -514,3 +514,13 @@ def test_rehearsal_config_reports_all_mistakes_at_once() -> None:
 def test_rehearsal_config_explains_each_mistake_in_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
         RehearsalConfig.from_json(text)
+
+
+def test_replies_with_endings_answer_the_prompts_that_end_so() -> None:
+    config = AT_ONCE.changed({"replies": ["Score: 9", "low"], "endings": ["to ten?", "to two?"]})
+    judge = RehearsalJudge(config)
+    said = [choice(ask(judge, question(f"From one {end}")))["message"]["content"] for end in ("to ten?", "to two?")]
+    assert said == ["Score: 9", "low"]
+    assert choice(ask(judge, question("From one to five?")))["message"]["content"].startswith("Score: ")
+    with pytest.raises(SpecError, match="endings must be as many as replies, 2, not 1"):
+        config.changed({"endings": ["to ten?"]})

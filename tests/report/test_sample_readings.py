@@ -35,12 +35,16 @@ PAIRS = {"kind": "pairwise", "prompt": "{first} or {second}?", "a": "question", 
 JUDGES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"prompt": "{response}"}, ("Score: 1", "Score: 5", "3", "none", "9")),
     ({"prompt": "{response}", "criteria": ["wit", "depth"]}, ("wit: 1\ndepth: 4", "wit: 5\ndepth: 2", "wit: 3", "")),
+    (
+        {"prompt": "{response}", "criteria": ["wit", "depth"], "weights": [1, 3], "ask_criteria": "apart"},
+        ("Score: 1", "Score: 5", "3"),
+    ),
     (PAIRS, ("Verdict: A", "Verdict: B", "Verdict: tie", "neither")),
     ({**PAIRS, "orders": "given"}, ("Verdict: A", "Verdict: B", "who knows")),
 ]
 
 
-@pytest.mark.parametrize("options", JUDGES, ids=["rating", "criteria", "both orders", "given order"])
+@pytest.mark.parametrize("options", JUDGES, ids=["rating", "criteria", "apart", "both orders", "given order"])
 @pytest.mark.parametrize("samples", [1, 3])
 def test_all_samples_together_give_the_score_of_the_judge(
     options: tuple[dict[str, Any], tuple[str, ...]], samples: int
@@ -68,7 +72,8 @@ def test_all_samples_together_give_the_score_of_the_judge(
     at = found.of(pl.int_range(samples, eager=True).to_numpy()[None].repeat(60, axis=0))
     readable = [value for value in expected if value is not None]
     assert len(readable) > 10
-    if "criteria" in judge:  # a sample with one criterion of two gives that one to the judge, and nothing here
+    # A sample with one criterion of two gives that one to the judge, and nothing here.
+    if "criteria" in judge and (samples > 1 or "ask_criteria" not in judge):
         return
     assert [None if value != value else pytest.approx(value) for value in at] == expected
 

@@ -80,6 +80,24 @@ def find_each(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdic
     return found
 
 
+def find_one(text: str, name: str, scale: Scale, *, in_json: bool = False) -> Verdict | None:
+    """The verdict of a reply about one criterion alone: under its name in JSON, where it calls one its verdict, in a
+    line that begins with the name, or else anywhere. `in_json`: in its JSON only.
+    """
+    body = ReplyBody(text, scale)
+    for thing in body.objects:
+        said = _in_json(body, thing, name, scale)
+        if said is not ABSENT:
+            return body.agreed([said])
+    if in_json:
+        return find_json(text, ("",), scale)[""]
+    if not any(body.search(tier, scale) for tier in scale.tiers[: scale.sure]):
+        stated = body.search(named_tiers(name, scale)[0], scale)
+        if stated:
+            return body.agreed(stated, scale)
+    return find(text, scale)
+
+
 def find_json(text: str, names: Sequence[str], scale: Scale) -> dict[str, Verdict | None]:
     """Verdicts by name from the first JSON object, fenced or bare, that has one of the names ("": the score's key).
 
