@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,18 +101,20 @@ def show(
     from scorer.report.show import Asked
 
     tables: list[str] = []
+    problems: list[str] = []
     numbers = {"worst": worst, "best": best, "random": random}
-    picks = {kind: _number(given, n, tables) for kind, given in numbers.items() if given is not None}
+    picks = {kind: _number(kind, given, n, tables, problems) for kind, given in numbers.items() if given is not None}
     flags = {"failed": failed, "unread": unread, "flips": flips, "spread": spread, "judges": judges}
     picks |= {kind: n for kind, asked in flags.items() if asked}
     if disagree is not None:
         picks |= {"too_high": n, "too_low": n}
-    problems = (
-        []
-        if human in (None, disagree) or disagree is None
-        else [f"--human {human} and --disagree {disagree} name two columns of human values: give one of them."]
-    )
-    columns = GivenColumns(score, disagree or human, item, system, task, response, reference)
+    if human not in (None, disagree) and disagree is not None:
+        problems.append(
+            f"--human {human} and --disagree {disagree} name two columns of human values: give one of them."
+        )
+    problems += _numbers_for_folders(outs, [f"--{kind}" for kind, asked in {**flags, "full": full}.items() if asked])
+    called = "--human" if disagree is None else "--disagree"
+    columns = GivenColumns(score, disagree or human, item, system, task, response, reference, called, "-n")
     asked_for = Asked(picks, row, where, n, seed, columns)
     tables = [*outs, *tables]
     if not tables:
@@ -121,11 +124,36 @@ def show(
     return _answer_json(tables, asked_for) if json else _answer_text(tables, asked_for, full=full)
 
 
-def _number(given: Sequence[int | str], n: int, tables: list[str]) -> int:
-    """The number behind an option, `n` where there is none. What follows it is an OUT, and goes to `tables`."""
+def _number(kind: str, given: Sequence[int | str], n: int, tables: list[str], problems: list[str]) -> int:
+    """The number behind an option, `n` where there is none. What follows it is an OUT, and goes to `tables`.
+
+    Adds a sentence to `problems` for a word that is neither.
+    """
     number, outs = (given[0], given[1:]) if given and isinstance(given[0], int) else (n, given)
-    tables += map(str, outs)
+    for word in map(str, outs):
+        if _may_be_table(word):
+            tables.append(word)
+        else:
+            problems.append(
+                f"--{kind} {word}: {word} is no number of rows, and no output folder. --{kind} takes a number of rows, "
+                "or none; --score takes the column of scores, and --disagree the column of human values."
+            )
     return int(number)
+
+
+def _numbers_for_folders(outs: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """A sentence for each number that stands behind a flag, which takes none."""
+    return [
+        f"{out} is no output folder. {' and '.join(flags)} {'takes' if len(flags) == 1 else 'take'} no number: "
+        f"-n {out} is the number of rows."
+        for out in outs
+        if flags and _INTEGER.fullmatch(out) and not _may_be_table(out)
+    ]
+
+
+def _may_be_table(word: str) -> bool:
+    """Whether a word can be an OUT: a path that is there, an address, a pattern or NAME=OUT."""
+    return any(mark in word for mark in ("://", "=", "*", "/")) or os.path.exists(os.path.expanduser(word))
 
 
 def _answer_text(tables: Sequence[str], asked: Asked, *, full: bool) -> int:

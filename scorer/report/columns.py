@@ -6,7 +6,7 @@ A column is what an option says it is; else what the run file says; else the one
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,7 @@ import polars as pl
 from scorer.analysis.columns import missing_columns
 from scorer.analysis.reading import TEXTS
 from scorer.errors import SpecError
+from scorer.report.numbers_for_columns import number_for_column
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     "human": ("human", "human_score"),
@@ -34,6 +35,8 @@ class GivenColumns:
     """The columns that a command's options name, by their names in `scorer.scan_scores(OUT, join_input=True)`.
 
     None: the column is found by its name, where there is one. Of several folders `score` is that column of each.
+    `human_option` is how the command calls the option for `human`, and `rows_option` the one for a number of rows, ""
+    where it has none: messages name them.
     """
 
     score: str = "score"
@@ -43,6 +46,8 @@ class GivenColumns:
     task: str | None = None
     response: str | None = None
     reference: str | None = None
+    human_option: str = "--human"
+    rows_option: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,17 @@ def find_columns(
     `judge` is the [judge] of the run file, `shown` are the columns that its prompt shows. Raises SpecError for every
     column that is not there or does not hold what it should.
     """
-    options = {one.name: getattr(given, one.name) for one in fields(given) if one.name != "score"}
-    problems = missing_columns(schema, [*scores, *(name for name in options.values() if name is not None)])
+    options = {role: getattr(given, role) for role in USUAL}
+    named = [("score", name) for name in scores] + [(role, name) for role, name in options.items() if name is not None]
+    problems = []
+    for role, name in named:
+        option = given.human_option if role == "human" else f"--{role}"
+        meant = number_for_column(schema, role, name, option, given.rows_option)
+        problems += [meant] if meant else missing_columns(schema, [name])
+    problems = list(dict.fromkeys(problems))
     problems += [
         f"Column {name} holds {schema[name]}, not numbers: give {option} a column of numbers."
-        for option, name in [*(("--score", name) for name in scores), ("--human", given.human)]
+        for option, name in [*(("--score", name) for name in scores), (given.human_option, given.human)]
         if name is not None and name in schema and not may_be_number(schema[name])
     ]
     problems += [
@@ -103,19 +114,16 @@ def find_columns(
     if problems:
         raise SpecError(problems)
     pair = tuple(str(name) for name in (judge.get("a"), _column_b(judge)) if name in shown)
-    named = {
-        "response": judge.get("response"),
-        "reference": judge.get("reference"),
-    }
+    of_judge = {"response": judge.get("response"), "reference": judge.get("reference")}
     own = {name for name in options.values() if name is not None}
     roles: dict[str, str | None] = {}
     found = []
     for role, name in options.items():
-        taken = name or next(_candidates(role, named.get(role), schema, shown, own), None)
+        taken = name or next(_candidates(role, of_judge.get(role), schema, shown, own), None)
         if role == "response" and name is None and len(pair) == 2:
             taken = None  # there are two
         roles[role] = taken
-        if name is None and taken is not None and taken != named.get(role):
+        if name is None and taken is not None and taken != of_judge.get(role):
             found.append(role if taken == role else f"{role} = {taken}")
     return RunColumns(
         tuple(scores),

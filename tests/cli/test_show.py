@@ -77,6 +77,40 @@ def test_show_without_options_shows_worst_best_and_three_random_rows(out: str, c
     }
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--disagree 5", "--disagree takes the column of human values, and -n the number of rows. Columns that may be"),
+        ("--disagree 5", "be it: human."),
+        ("--human 5", "--human 5: --human takes the column of human values"),
+        (
+            "--score 3",
+            "--score takes the column of scores, and -n the number of rows. Columns that may be it: score, human",
+        ),
+        ("--item 3", "--item takes the column that names the item"),
+        ("--response 3 --item 3", "--response 3: --response takes the column of the text that was judged"),
+        ("--worst human", "--worst human: human is no number of rows, and no output folder. --worst takes a number"),
+        ("--best 3 score", "--best score: score is no number of rows"),
+        ("--random 2.5", "--random 2.5: 2.5 is no number of rows"),
+        ("--failed 5", "5 is no output folder. --failed takes no number: -n 5 is the number of rows."),
+        ("--flips --spread 3", "--flips and --spread take no number: -n 3 is the number of rows."),
+        ("--worst x --failed 5", "--failed takes no number"),
+        ("--disagree humn", "Column humn is not in the table; did you mean human?"),
+        ("--disagree response", "name a column of human values"),
+    ],
+)
+def test_number_for_a_column_and_a_column_for_a_number_are_told_apart(
+    out: str, words: str, says: str, capsys: Capture
+) -> None:
+    assert says in " ".join(told(capsys, out, *words.split(), code=2).split())
+
+
+def test_column_with_a_number_for_a_name_is_taken(tmp_path: Path, capsys: Capture) -> None:
+    rows = [{"id": f"r{n}", "question": "why?", "response": f"said {n}", "5": n % 5 + 1.0} for n in range(6)]
+    out = recorded_run(tmp_path, rows, [["Score: 3"]] * 6)
+    assert as_json(capsys, out, "--disagree", "5")["picks"][0]["rows"]
+
+
 def test_options_combine_and_their_numbers_may_be_left_out(out: str, capsys: Capture) -> None:
     found = as_json(capsys, "--worst", "2", out, "--best", "--failed", "-n", "4", "--where", "human < 5", "--row", "r3")
     assert [(pick["pick"], pick["count"], len(pick["rows"])) for pick in found["picks"]] == [
