@@ -47,7 +47,7 @@ def rows_html(title: str, rows: Sequence[Mapping[str, Any]], notes: Iterable[str
     return f"<table>{inner}</table>{below}"
 
 
-_CAPTION = 'style="caption-side: top; text-align: left; font-weight: bold"'
+_CAPTION = 'style="caption-side: top; text-align: left; font-weight: bold; white-space: nowrap"'
 
 
 def _tag(kind: str, text: str, is_number: bool, more: str = "") -> str:

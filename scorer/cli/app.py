@@ -73,7 +73,8 @@ def _exit_code(arguments: list[str]) -> int:
         code: Any = command_line(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        return _report(SpecError([f"{error} See: scorer --help"]), 2, tokens)
+        asked = [token for token in tokens[:1] if token in COMMANDS]
+        return _report(SpecError([f"{error} See: {' '.join(['scorer', *asked, '--help'])}"]), 2, tokens)
     except KeyboardInterrupt:
         return _report(
             Interrupted("Interrupted before the command was done. Give it again to do the rest."), 130, tokens

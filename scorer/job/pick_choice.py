@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from scorer.config.moments import moment
+from scorer.counted import counted
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
 from scorer.job.run_choices import RunChoice
@@ -92,7 +93,7 @@ def _agreement(choice: RunChoice) -> float | None:
 
 def _named(one: RunChoice) -> str:
     asked = "" if one.criteria is None else f", criteria {one.criteria}"
-    return f"{one.model} with {one.samples} samples{asked}"
+    return f"{one.model} with {counted(one.samples, 'sample')}{asked}"
 
 
 def _none_fits(choices: Sequence[RunChoice], wanted: Wanted) -> str:
@@ -106,7 +107,7 @@ def _none_fits(choices: Sequence[RunChoice], wanted: Wanted) -> str:
     cost = (
         "no price is known (add model.price)"
         if cheapest is None
-        else f"the cheapest, {_named(cheapest)}, costs {cheapest.cost_usd:,.2f} USD"
+        else f"the cheapest, {_named(cheapest)}, costs {cheapest.cost_usd:,.4f} USD"
     )
     ends = (
         "is answered in batches within 24 h"

@@ -75,7 +75,8 @@ def _shown(table: RunTable, asked: Asked, fold: Fold, fold_prompt: Fold, verbati
     rows = [key for pick in picks for key in pick.rows]
     found = row_texts(table, rows, picks=picks, fold=fold, fold_prompt=fold_prompt, verbatim=verbatim)
     cards = {(card.shard, card.row): card for card in found.cards}
-    return Shown(table, picks, cards, found.notes)
+    nothing = [f"No finished row meets --where {asked.where!r}."] if asked.where is not None and not rows else []
+    return Shown(table, picks, cards, [*nothing, *found.notes])
 
 
 def title(pick: Picked) -> str:

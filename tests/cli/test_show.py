@@ -128,6 +128,10 @@ def test_disagree_shows_both_directions(out: str, capsys: Capture) -> None:
     assert "score minus human, in points on the scale 1 to 5" in text
 
 
+def test_a_condition_that_no_row_meets_is_said(out: str, capsys: Capture) -> None:
+    assert "No finished row meets --where 'human > 9'." in told(capsys, out, "--where", "human > 9")
+
+
 def test_full_shows_whole_texts(out: str, capsys: Capture) -> None:
     assert told(capsys, out, "--row", "0:0", "--full").count("long") == 900
     assert told(capsys, out, "--row", "0:0").count("long") < 900
@@ -153,6 +157,7 @@ def test_every_mistake_is_told_at_once(out: str, capsys: Capture) -> None:
         (["OUT", "--row", "0:12"], "has 12 rows, counted from 0"),
         (["OUT", "--disagree", "question"], "Column question holds texts that are no numbers"),
         (["OUT", "--where", "model > 3"], "cannot be evaluated"),
+        (["OUT", "--lowest"], "See: scorer show --help"),
         (["/nowhere"], "/nowhere is no output folder of a run"),
     ],
 )

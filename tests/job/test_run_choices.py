@@ -320,7 +320,7 @@ def test_pick_without_agreement_keeps_the_run_files_own_choice_where_it_fits() -
     own, other, unpriced = choice(10, 1), choice(20, 2, model="n"), choice(None, 0.1)
     assert pick([own, other, unpriced], Wanted(NOW, max_usd=100))[0] is own
     assert pick([other, own, unpriced], Wanted(NOW, max_usd=15))[0] is own
-    with pytest.raises(SpecError, match=r"the cheapest, m with 1 samples, costs 10.00 USD, and the soonest"):
+    with pytest.raises(SpecError, match=r"the cheapest, m with 1 sample, costs 10.0000 USD, and the soonest"):
         pick([own, other, unpriced], Wanted(NOW, max_usd=5))
 
 
