@@ -9,9 +9,7 @@ Knows no other format, no run and no clock.
 from __future__ import annotations
 
 import os
-import random
 import re
-import time
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -19,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from scorer.errors import SpecError, StorageError
+from scorer.errors import SpecError
 from scorer.publish.columns import DELTA, added, check_partitions, lake_schema, same_partitions
+from scorer.publish.commits import committed, unpublished
 from scorer.publish.delta_transactions import Transactions
 from scorer.publish.sealed import (
     RUN,
@@ -28,8 +27,6 @@ from scorer.publish.sealed import (
     Step,
     Stream,
     Version,
-    by_schema,
-    named,
     newer_than,
     no_step,
     properties_of,
@@ -40,8 +37,6 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 """S3 servers at http:// are allowed."""
-TRIES = 30
-"""Attempts at a commit, where other writers commit first."""
 
 
 class Delta:
@@ -77,32 +72,21 @@ class Delta:
         return self.publish_all([shard])[0]
 
     def publish_all(self, shards: Sequence[Sealed]) -> list[bool]:
-        committed = {id(shard) for part in by_schema(shards) for shard in self._until_committed(part)}
-        return [id(shard) in committed for shard in shards]
+        from deltalake.exceptions import CommitFailedError
 
-    def _until_committed(self, shards: Sequence[Sealed]) -> Sequence[Sealed]:
-        """Commits those of the shards, all of one run and schema, that the table lacks; returns them."""
+        return committed(shards, self._attempt, (CommitFailedError,), self.target)
+
+    def _attempt(self, shards: Sequence[Sealed]) -> Sequence[Sealed]:
+        """See `commits.Commit`. Raises CommitFailedError where another writer was faster."""
         from deltalake.exceptions import CommitFailedError, DeltaError
 
-        wanted = lake_schema(shards[0].schema, DELTA)
-        what = named(shards)
         try:
-            for lost in range(TRIES):
-                try:
-                    return self._commit(shards, wanted)
-                except CommitFailedError:  # somebody was faster, perhaps with this very shard: look again
-                    self._table = None
-                    time.sleep(random.uniform(0, min(2.0, 0.02 * 2**lost)))
+            return self._commit(shards, lake_schema(shards[0].schema, DELTA))
         except (DeltaError, OSError) as error:
             self._table = None
-            raise StorageError(
-                f"{what} was not published to {self.target}: {_said(error)}. Its scores are stored; the "
-                "same command publishes them."
-            ) from error
-        raise StorageError(
-            f"{what} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
-            "stored; the same command publishes them."
-        )
+            if isinstance(error, CommitFailedError):
+                raise
+            raise unpublished(shards, self.target, _said(error)) from error
 
     def _commit(self, shards: Sequence[Sealed], wanted: pa.Schema) -> Sequence[Sealed]:
         from deltalake import CommitProperties, Transaction, write_deltalake

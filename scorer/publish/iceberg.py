@@ -7,8 +7,6 @@ are read again. Where snapshots have expired, the rows are read. Knows no other 
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,10 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
-from scorer.errors import SpecError, StorageError
+from scorer.errors import SpecError
 from scorer.publish.columns import ICEBERG, added, check_partitions, lake_schema, same_partitions
+from scorer.publish.commits import committed, unpublished
 from scorer.publish.iceberg_snapshots import Snapshots, rows_of
-from scorer.publish.sealed import RUN, Sealed, Step, Stream, by_schema, named, newer_than, no_step, properties_of
+from scorer.publish.sealed import RUN, Sealed, Step, Stream, newer_than, no_step, properties_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TRIES = 30
-"""Commits that may be lost to other writers of the table before it is given up."""
 CHUNK_BYTES = 64 << 20
 """Rows held at once, as Arrow, and about what a data file is made of."""
 PROPERTIES = {
@@ -68,25 +65,15 @@ class Iceberg:
         return self.publish_all([shard])[0]
 
     def publish_all(self, shards: Sequence[Sealed]) -> list[bool]:
-        committed = {id(shard) for part in by_schema(shards) for shard in self._until_committed(part)}
-        return [id(shard) in committed for shard in shards]
-
-    def _until_committed(self, shards: Sequence[Sealed]) -> Sequence[Sealed]:
-        """Commits those of the shards, all of one run and schema, that the table lacks; returns them."""
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 
-        wanted = lake_schema(shards[0].schema, ICEBERG)
-        what = named(shards)
-        for lost in range(TRIES):
-            try:
-                with self._as_storage_error(what):
-                    return self._commit(shards, wanted)
-            except (CommitFailedException, CommitStateUnknownException, ValidationException):
-                time.sleep(random.uniform(0, min(2.0, 0.02 * 2**lost)))
-        raise StorageError(
-            f"{what} was not published to {self.target}: other writers came first {TRIES} times. Its scores are "
-            "stored; the same command publishes them."
-        )
+        lost = (CommitFailedException, CommitStateUnknownException, ValidationException)
+        return committed(shards, self._attempt, lost, self.target)
+
+    def _attempt(self, shards: Sequence[Sealed]) -> Sequence[Sealed]:
+        """See `commits.Commit`."""
+        with self._as_storage_error(shards):
+            return self._commit(shards, lake_schema(shards[0].schema, ICEBERG))
 
     def _commit(self, shards: Sequence[Sealed], wanted: pa.Schema) -> Sequence[Sealed]:
         table = self._open(wanted)
@@ -146,7 +133,7 @@ class Iceberg:
             return catalog.load_table(self._name)
 
     @contextmanager
-    def _as_storage_error(self, what: str) -> Iterator[None]:
+    def _as_storage_error(self, shards: Sequence[Sealed]) -> Iterator[None]:
         """Turns what catalogs and storage raise into a sentence."""
         from pyiceberg.exceptions import NoSuchIcebergTableError, RESTError
         from requests import RequestException
@@ -159,10 +146,7 @@ class Iceberg:
         except down as error:
             self._catalog = None
             said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise StorageError(
-                f"{what} was not published to {self.target}: {said}. Its scores are stored; the same command "
-                "publishes them."
-            ) from error
+            raise unpublished(shards, self.target, said) from error
 
 
 def _sql_errors() -> tuple[type[Exception], ...]:

@@ -202,22 +202,9 @@ class GroupPublisher(Publisher, Protocol):
         ...
 
 
-def named(shards: Sequence[Sealed]) -> str:
-    """The shards of one commit, for a message."""
-    return shards[0].shard if len(shards) == 1 else f"{shards[0].shard} and {len(shards) - 1} more shards"
-
-
 def newer_than(shards: Sequence[Sealed], published: Mapping[str, Version]) -> list[Sealed]:
     """Those of the shards that a table lacks, or has in an earlier version; `published` has its versions by shard."""
     return [one for one in shards if one.shard not in published or one.version.is_newer_than(published[one.shard])]
-
-
-def by_schema(shards: Sequence[Sealed]) -> list[list[Sealed]]:
-    """The shards of one run and one schema together: what one commit can hold."""
-    alike: dict[tuple[str, pa.Schema], list[Sealed]] = {}
-    for shard in shards:
-        alike.setdefault((shard.run, shard.schema), []).append(shard)
-    return list(alike.values())
 
 
 def properties_of(shards: Sequence[Sealed]) -> dict[str, str]:

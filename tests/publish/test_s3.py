@@ -26,7 +26,7 @@ def test_delta_on_s3_is_published_and_read_without_the_right_to_write(
     address = f"delta://s3://{BUCKET}/tables/scores"
     for name, value in weed.variables("reader").items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(StorageError, match=r"was not published to delta://s3://.*Its scores are stored"):
+    with pytest.raises(StorageError, match=r"were not published to delta://s3://.*Their scores are stored"):
         publish(LocalFiles(), made.layout.out, address)
     for name, value in weed.variables().items():
         monkeypatch.setenv(name, value)
