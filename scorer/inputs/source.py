@@ -157,13 +157,13 @@ class Reader:
         return rows
 
 
-def put_together(pieces: Iterator[list[Row] | ReadStalled]) -> Iterator[list[Row] | ReadStalled]:
-    """Short batches as one, so that not each small shard costs a turn of a thread: 1 row at least, then 2, 4 ... 256.
+def put_together(pieces: Iterator[list[Row] | ReadStalled], least: int = 1) -> Iterator[list[Row] | ReadStalled]:
+    """Short batches as one, so that not each costs a turn of a thread: of `least` rows at least, then of twice as many.
 
-    None has more than 256 rows or 4 MiB that had not before.
+    So up to 256 rows. None has more than 256 rows or 4 MiB that had not before.
     """
     held: list[Row] = []
-    size, least = 0, 1
+    size = 0
     for piece in pieces:
         more = 0 if isinstance(piece, ReadStalled) else sum(row.size for row in piece)
         if held and (

@@ -36,7 +36,8 @@ from scorer.engine.background import served
 from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
 from scorer.files.files import Files
 from scorer.files.lease import boot_s
-from scorer.inputs.source import Reader, ahead
+from scorer.inputs.pieces import BATCH_ROWS
+from scorer.inputs.source import Reader, ahead, put_together
 from scorer.limits.leased_budget import LeasedBudget
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger
@@ -269,11 +270,12 @@ class Worker:
     ) -> AsyncGenerator[list[Row]]:
         assert self._offload is not None
         leased: Slice | None = first
+        least = 1  # the first rows come soon
         while leased is not None:
             shard = Shard(**msgspec.structs.asdict(leased.shard))
             try:
                 await self._offload(store.begin, shard, leased.generation, leased.number)
-                read = ahead(forward.read(shard, leased), self._offload)
+                read = ahead(put_together(forward.read(shard, leased), least), self._offload)
                 async with aclosing(in_order(plan, read, wires.in_flight)) as batches:  # type: ignore[type-var]
                     async for batch in batches:
                         yield batch
@@ -281,3 +283,4 @@ class Worker:
                 forward.close()
                 self._broker.unread(shard, str(error))
             leased = await self._broker.next_slice(wait=False)
+            least = BATCH_ROWS

@@ -553,6 +553,11 @@ def test_put_together_joins_short_batches_and_flushes_at_a_stall() -> None:
     assert max(len(one) for one in put_together(rows(number) for number in range(2000))) == BATCH_ROWS
 
 
+def test_put_together_of_whole_batches_holds_the_first_rows_back_too() -> None:
+    found = [len(batch) for batch in put_together(([Row("a", n, {}, kept=(), size=1)] for n in range(300)), BATCH_ROWS)]
+    assert found == [256, 44]
+
+
 def test_put_together_keeps_every_row_in_order() -> None:
     lengths = [3, 1, 300, 256, 1, 1, 2]
     numbers = iter(range(sum(lengths)))
