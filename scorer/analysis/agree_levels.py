@@ -15,6 +15,9 @@ from scorer.analysis.columns import compact
 from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, calibrate_ties, defined
 from scorer.analysis.scale_across_tasks import mean_defined
 
+MANY_SYSTEMS = 10
+"""From so many systems on intervals over systems lie around their value. Ranks of fewer have few correlations."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairedRows:
@@ -116,7 +119,20 @@ def _over_systems(rows: PairedRows, drawn: Resamples | None) -> Level:
     note = "With two systems every correlation is 1 or -1." if count == 2 else ""
     if x.min() == x.max() or y.min() == y.max():
         note = "All systems have one mean; no correlation over them is defined."
-    return _level({name: getattr(found, name)[0] for name in STATISTICS}, draws, drawn, {"systems": count}, note)
+    values = {name: float(getattr(found, name)[0]) for name in STATISTICS}
+    if count >= MANY_SYSTEMS:
+        draws = {name: _around(values[name], of_name) for name, of_name in draws.items()}
+    return _level(values, draws, drawn, {"systems": count}, note)
+
+
+def _around(value: float, draws: Floats) -> Floats:
+    """The draws moved so that their median is the value, within -1 and 1.
+
+    The mean of a system has the noise of its items. A resample adds as much once more, which draws every correlation
+    towards 0: of many systems and few items all draws are below the value.
+    """
+    known = draws[np.isfinite(draws)]
+    return draws if not len(known) else np.clip(draws + (value - float(np.median(known))), -1.0, 1.0)
 
 
 def _level(
