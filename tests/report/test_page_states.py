@@ -292,6 +292,26 @@ def test_page_of_two_judges_compares_them_over_rows_that_both_judged(tmp_path: P
     document(made)
 
 
+def test_page_of_two_judges_says_that_their_scales_differ(tmp_path: Path) -> None:
+    given = rows(30)
+    wide = {**RATING, "judge": {**RATING["judge"], "scale": [1, 10]}}
+    first = finished_run(tmp_path, given, {"score": scores(30)}, name="a")
+    same = finished_run(tmp_path, given, {"score": scores(30)}, name="b", run="e" * 16)
+    other = finished_run(tmp_path, given, {"score": scores(30)}, name="c", run="f" * 16, spec=wide)
+    said = {
+        name: [notice.text for notice in page({"first": first, "second": second}, ReportOptions()).strip.notices]
+        for name, second in (("same", same), ("other", other))
+    }
+    assert not any("scales" in text for text in said["same"])
+    assert any("The judges' scales differ: first 1 to 5, second 1 to 10." in text for text in said["other"])
+
+
+def test_page_names_systems_that_have_no_rank_in_its_answer(tmp_path: Path) -> None:
+    given = scores(90, lead=0.5)
+    made = of(tmp_path, rows(90), {"score": [None if n % 3 == 0 else one for n, one in enumerate(given)]})
+    assert made.answer.systems.endswith(" s0 has no rank.")
+
+
 def test_page_of_two_samples_a_row_says_how_far_the_judge_agrees_with_itself(tmp_path: Path) -> None:
     draw = np.random.default_rng(2)
     texts = [{"id": f"r{n}", "item": n // 3, "question": "q", "response": "x"} for n in range(60)]

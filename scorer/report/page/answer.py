@@ -77,6 +77,12 @@ def _best(board: Ranking) -> str:
     table = board.systems.filter(pl.col("rank").is_not_null())
     if table.height < 2:
         return "The systems share no task and no item by which they could be compared."
+    missing = board.systems.filter(pl.col("rank").is_null())["system"].to_list()
+    left_out = f" {listed(missing)} {'has' if len(missing) == 1 else 'have'} no rank." if missing else ""
+    return f"{_ahead(board, table)}{left_out}"
+
+
+def _ahead(board: Ranking, table: pl.DataFrame) -> str:
     first, second = table["system"][0], table["system"][1]
     lead = _lead(board, first, second)
     may_be = table.filter(pl.col("rank") == 1)["system"].to_list()

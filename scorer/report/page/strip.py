@@ -8,6 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
+from scorer.analysis.score_range import scale_of_judge
 from scorer.counted import counted
 from scorer.output.status import Status
 from scorer.report.collecting import collect_all
@@ -123,6 +124,14 @@ def _notices(of: Population, states: Mapping[str, Status], far: Progress) -> Ite
             yield Notice(
                 f"{run}{len(state.unreadable)} files of the output cannot be read; `scorer verify` lists them.", "run"
             )
+    scales = {
+        name: f"{scale[0]:g} to {scale[1]:g}"
+        for name, score in zip(of.table.runs, of.columns.scores, strict=True)
+        if (scale := scale_of_judge(of.table.judges[name].options, score.removeprefix(f"{name}.")))
+    }
+    if len(set(scales.values())) > 1:
+        each = ", ".join(f"{name} {scale}" for name, scale in scales.items())
+        yield Notice(f"The judges' scales differ: {each}. Compare orders, not values.", "systems")
     if far.done < far.rows:
         yield Notice(f"{far.state}: {far.done:,} of {far.rows:,} rows are finished. Ranks are withheld.", "systems")
     for note in of.notes:
