@@ -58,9 +58,10 @@ def rehearsal_text(counters: dict[str, Any], whole: Rehearsed | None) -> str:
     """What the local simulated judge counted, and what the rehearsal says about the real run."""
     from scorer.report.watch.rehearsed import rehearsed_lines
 
-    judge = (
+    judge = wrapped(
         f"  the judge  {counters['requests']:,} requests, {counters['ok']:,} answered, {counters['r429']:,} times 429, "
-        f"at most {counters['max_in_flight']} at once"
+        f"at most {counters['max_in_flight']} at once",
+        13,
     )
     lines = [judge, *_batch_lines(counters["batches"])]
     return "\n".join([*lines, *(["", *rehearsed_lines(whole, width() or 100)] if whole is not None else [])])
@@ -70,11 +71,12 @@ def _batch_lines(counters: dict[str, Any]) -> list[str]:
     """What was made and paid in batches of the simulated judge; nothing where there were none."""
     if not counters.get("batches"):
         return []
-    paid, twice, lost = (counters[name] for name in ("paid", "paid_again", "paid_not_fetched"))
-    return [
-        f"  batches    {counters['batches']:,} made; {paid:,} requests paid, {twice:,} twice, {lost:,} never fetched",
-        "             A real batch takes up to a day: a rehearsal says nothing of when the run ends.",
-    ]
+    paid, equal, lost = (counters[name] for name in ("paid", "paid_again", "paid_not_fetched"))
+    # Equal rows are asked each by itself, so that an equal request is not always one that was sent again.
+    repeated = f", {equal:,} of them equal to one before" if equal else ""
+    made = f"{counters['batches']:,} made; {counted(paid, 'request')} paid{repeated}, {lost:,} never fetched"
+    late = "A real batch takes up to a day: a rehearsal says nothing of when the run ends."
+    return [wrapped(f"  batches    {made}. {late}", 13)]
 
 
 def report_text(written: WrittenReport) -> str:
