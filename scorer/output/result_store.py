@@ -41,8 +41,7 @@ class ResultStore:
 
     async def flush(self) -> None:
         """Writes all that was added so far, durable on return. Raises StorageError."""
-        while not self._writer.empty:
-            await self._writer.work()
+        await self._writer.flush()
 
     async def serve(self) -> None:
         """Writes every `flush_rows` results or `flush_s` seconds until `stop`."""
@@ -54,4 +53,4 @@ class ResultStore:
 
     async def close(self) -> None:
         """Writes what is gathered; `serve` has returned before."""
-        await self._writer.close()
+        await self._writer.flush()

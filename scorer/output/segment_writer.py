@@ -123,14 +123,11 @@ class SegmentWriter(PeriodicService):
         self.period_s = self._all_at + self._flush_s - now
         await self._write_owned(keys)
 
-    async def close(self) -> None:
-        """Writes all that was added; `serve` has returned before."""
+    async def flush(self) -> None:
+        """Writes all that was added so far, durable on return; first what a turn under way has taken and must end."""
+        await self._write_owned(list(self._gathered))
         while not self.empty:
             await self._write_owned(list(self._gathered))
-
-    async def flush(self) -> None:
-        """Writes the gathered results. A shard whose write fails keeps its own; the first failure is raised last."""
-        await self._write(list(self._gathered))
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""

@@ -125,7 +125,7 @@ class Store(ResultStore):
 
     async def close(self) -> None:
         """Writes all results and seals finished shards; `serve` has returned before."""
-        await self._writer.close()
+        await self._writer.flush()
         await self._sealer.work()
 
     def _unfinished(self, path: str) -> Unfinished:

@@ -405,6 +405,45 @@ def test_store_writes_results_of_a_failed_seal_at_the_next_flush(tmp_path: Path)
     run(scenario())
 
 
+def test_store_flush_writes_all_at_once_however_short_ago_the_last_write_was(tmp_path: Path) -> None:
+    """Batches, seed 273: it waited without end for a write to become due, and let nothing else run."""
+
+    async def scenario() -> None:
+        output = Output(tmp_path, 10)
+        store = output.store(flush_rows=1000, flush_s=60.0)
+        list(store.work(output.shards))
+        for n in range(3):
+            store.add(result(output.shards[0], n))
+            await store._writer.work()
+            store.add(result(output.shards[0], 9 - n))
+            async with asyncio.timeout(1.0):
+                await store.flush()
+            assert left(output)["a"] == list(range(n + 1, 9 - n))
+
+    run(scenario())
+
+
+def test_store_flush_waits_for_the_write_under_way(tmp_path: Path) -> None:
+    """It returned at once where a turn had taken all results: their batch was closed before they were durable."""
+
+    async def slow(fn: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(1.0)
+        return fn(*args)
+
+    async def scenario() -> None:
+        output = Output(tmp_path, 10)
+        store = output.store(flush_rows=1000, flush_s=60.0, offload=slow)
+        list(store.work(output.shards))
+        store.add(result(output.shards[0], 4))
+        turn = asyncio.create_task(store._writer.work())
+        await asyncio.sleep(0.5)
+        await store.flush()
+        assert 4 not in left(output)["a"]
+        await turn
+
+    run(scenario())
+
+
 @pytest.mark.slow
 def test_store_merges_more_than_64_segments_into_one_that_hides_them(tmp_path: Path) -> None:
     """Slow: it writes 67 segments."""
