@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
 from scorer.output.canary_files import Alarm, CanaryState, save_state
 from scorer.output.layout import Layout
+from scorer.output.manifest import load, save
 from scorer.output.scan import scan_scores
+from scorer.output.selection import Selection
 from scorer.report.html import document
 from scorer.report.html.commands import estimate
 from scorer.report.page import build
@@ -109,6 +112,24 @@ def test_page_of_an_unfinished_run_withholds_ranks(tmp_path: Path) -> None:
     assert made.systems.withheld
     assert made.systems.pairs == []
     assert all(one.rank is None and not one.tied for one in made.systems.systems)
+
+
+def test_page_of_a_rehearsal_says_that_its_scores_and_its_judge_mean_nothing(tmp_path: Path) -> None:
+    made = of(tmp_path, rows(60, human=scores(60)), {"score": scores(60, lead=1.0)}, run="rehearsal-0123456789abcdef")
+    assert made.answer.systems.startswith("This is a rehearsal: the scores are simulated")
+    assert "agrees with people 0" not in made.answer.judge
+    assert made.answer.judge.startswith("The judge is simulated")
+
+
+def test_page_of_a_run_that_ended_at_an_answer_says_so(tmp_path: Path) -> None:
+    out = finished_run(tmp_path, rows(60), {"score": scores(60, lead=1.0)})
+    files, layout = LocalFiles(), Layout(out)
+    manifest = load(files, layout)
+    assert manifest is not None
+    stopped = Selection(stop="best", sampled={"0000": 60})
+    save(files, layout, replace(manifest, selection=stopped))
+    made = page(out, ReportOptions())
+    assert made.answer.systems.startswith("The run ended early, at the answer that stands above.")
 
 
 def test_page_of_errors_alone_lists_them_with_an_example(tmp_path: Path) -> None:

@@ -50,6 +50,15 @@ def test_view_counts_rows_by_tier_where_one_is_not_the_standard() -> None:
     assert "tiers: flex 39,000, standard 1,000" in plain_line(Seen("out", "running", both))
 
 
+def test_view_of_batches_measures_no_rate_against_limits_that_they_do_not_have() -> None:
+    out = {"out": 4, "rows": 960, "oldest_s": 5.0}
+    text = "\n".join(shown(replace(LIMITED, batches=out, latency_s={}, use={**LIMITED.use, "tokens_per_minute": 1.9})))
+    assert "requests/min        300   no limit in batches" in text
+    assert "1,820,000   no limit in batches" in text
+    assert "of 2,000,000" not in text
+    assert "latency" not in text
+
+
 def test_view_fits_80_columns_and_24_lines_with_all_that_a_run_has_to_say() -> None:
     changed = replace(LIMITED, last_change="limits.max_usd is 200 now, it was 100 (ada).", last_change_at=AT)
     text = "\n".join(shown(changed))

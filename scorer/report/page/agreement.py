@@ -119,7 +119,7 @@ def _statistics(one: ScoreAgreement, prefix: str, whose: str, others: str) -> It
         )
     if one.labels and one.labels.get("kappa_quadratic") is not None:
         yield Statistic(
-            f"{prefix}quadratic kappa",
+            f"{prefix}quadratic kappa" if prefix else "Quadratic kappa",
             Interval(one.labels["kappa_quadratic"], None, None, one.whole.n),
             "1 is perfect, 0 is chance: agreement on the values themselves, with larger errors weighing more.",
         )

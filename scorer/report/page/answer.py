@@ -22,6 +22,7 @@ from scorer.report.page.strip import Progress
 from scorer.report.page.systems import Ranking, not_told_apart
 
 _LEAD = "\0lead"
+_SIMULATED = "The judge is simulated, too: how far it agrees with people says nothing of the real one."
 _LABELS = ("--human", "human_label", "--labels", "labels.csv")
 TINY = 1e-12
 """Differences of means below it are of rounding."""
@@ -30,7 +31,7 @@ TINY = 1e-12
 def answer(of: Population, board: Ranking | None, known: Checked, far: Progress) -> Answer:
     """The panel."""
     folders = [f"{name}={run.out}" if name else run.out for name, run in of.table.runs.items()]
-    judge, command = _judge(of, known, folders)
+    judge, command = (_SIMULATED, None) if far.simulated else _judge(of, known, folders)
     said = _systems(of, board, far)
     tipping = _tipping(of, board) if board is not None and not far.withheld else None
     if board is None and np.isfinite(of.scores).any():
@@ -48,9 +49,15 @@ def _systems(of: Population, board: Ranking | None, far: Progress) -> str:
     if not np.isfinite(of.scores).any():
         errors = ", ".join(f"{name} {count:,}" for name, count in of.errors.items())
         return f"No row has a score: all {of.finished:,} finished rows failed ({errors})."
-    if far.withheld:
-        done = f"{far.done:,} of {far.rows:,} rows are finished" if far.done < far.rows else "The scores are simulated"
+    if far.simulated:
+        return "This is a rehearsal: the scores are simulated, and say of no system how good it is."
+    if far.done < far.rows:
+        done = f"{far.done:,} of {far.rows:,} rows are finished"
         return f"{done}: which system is best is not said before the run has ended."
+    if far.withheld:
+        return (
+            "The run ended early, at the answer that stands above. Ranks of the rows judged until then would mislead."
+        )
     if board is None or board.systems.height < 2:
         return _mean(of, board)
     return _best(board)

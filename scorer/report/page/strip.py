@@ -34,13 +34,14 @@ def _stopped(state: Status) -> bool:
 class Progress:
     """How far the runs of a page are: `done` of `rows` rows of the one with the least; `withheld` says why ranks are.
 
-    It is None where they are not withheld.
+    It is None where they are not withheld. Of a rehearsal the scores are `simulated`.
     """
 
     done: int
     rows: int
     state: str
     withheld: str | None
+    simulated: bool = False
 
 
 def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
@@ -48,14 +49,15 @@ def progress(states: Mapping[str, Status], systems: Sequence[str]) -> Progress:
     least = min(states.values(), key=lambda state: (state.scored + state.failed) / max(state.rows, 1))
     done, rows = least.scored + least.failed, least.rows
     states_seen = dict.fromkeys(state.state for state in states.values())
+    simulated = any(state.rehearsal for state in states.values())
     withheld = None
     if any(_stopped(state) for state in states.values()):
         withheld = f"Ranks are withheld: {EARLY}"
     elif done < rows:
         withheld = f"Ranks are withheld: {done:,} of {rows:,} rows are finished, of {len(systems)} systems so far."
-    elif any(state.rehearsal for state in states.values()):
+    elif simulated:
         withheld = "Ranks are withheld: this is a rehearsal, and its scores are simulated."
-    return Progress(done, rows, ", ".join(states_seen), withheld)
+    return Progress(done, rows, ", ".join(states_seen), withheld, simulated)
 
 
 def strip(of: Population, states: Mapping[str, Status], far: Progress, suspects: Sequence[Suspect]) -> Strip:

@@ -15,6 +15,8 @@ from scorer.report.watch.limiting import LIMITS, clock, over_budget, percent, wh
 from scorer.report.watch.source import Seen
 from scorer.text_width import cells, cropped
 
+_RATES = tuple(name for name in LIMITS if name != "concurrency")
+"""Limits that batches do not have."""
 LABEL = 20
 """Columns of the label of a line."""
 LONG = 200
@@ -114,7 +116,7 @@ def _body(seen: Seen, width: int) -> list[list[Line]]:
         *([[_line("errors", _errors(s), width, "warn")]] if s.errors else []),
         *([line] for line in limit_lines(s, width)),
         [_line("money", _money(s), width)],
-        [_line("latency", _latency(s), width)],
+        *([[_line("latency", _latency(s), width)]] if s.latency_s or s.batches is None else []),
     ]
     if s.last_change is not None:
         blocks += [[Line("")], [Line(text, "dim") for text in wrapped_lines(_last_change(s), width)]]
@@ -185,8 +187,9 @@ def _errors(s: Snapshot) -> list[str]:
 def limit_lines(s: Snapshot, width: int) -> list[Line]:
     """A line for each limit that paces the run: its use as a bar, in numbers, and how long requests waited for it."""
     lines = []
+    paced = {name: limit for name, limit in s.limits.items() if s.batches is None or name not in _RATES}
     for name, shown in LIMITS.items():
-        if name not in s.limits:
+        if name not in paced:
             continue
         limit, use, waits = s.limits[name], s.use.get(name, 0.0), s.held_back_by.get(name, 0.0)
         used = s.in_flight if name == "concurrency" else limit * use
@@ -196,8 +199,8 @@ def limit_lines(s: Snapshot, width: int) -> list[Line]:
             parts.append(f"waits {percent(waits)}")
         lines.append(_line(shown, parts, width, "warn" if waits >= 0.5 else "", share=use))
     for name, value in (("requests_per_minute", s.requests_per_minute), ("tokens_per_minute", s.tokens_per_minute)):
-        if name not in s.limits:
-            lines.append(_line(LIMITS[name], [f"{value:,.0f}", "no limit"], width))
+        if name not in paced:
+            lines.append(_line(LIMITS[name], [f"{value:,.0f}", "no limit" + " in batches" * (name in s.limits)], width))
     return lines
 
 
