@@ -25,6 +25,7 @@ RUBRICS = {"grounded": "{source}\n\n{instruction}\n\nAnswer:"}
 
 _OF_RATING = frozenset(
     {"system", "scale", "criteria", "samples", "read", "reason", "examples", "reference", "attempts", "labels"}
+    | {"ask_criteria"}
 )
 
 

@@ -112,6 +112,7 @@ def test_likelihood_built_in_rubrics_build_requests(rubric: str) -> None:
         ({"prompt": "{response}"}, r"shows \{response\}"),
         ({"prompt": "{a"}, "single '{'"),
         ({"prompt": "{a}", "system": "x"}, 'judge.system: is for kind = "rating"'),
+        ({"prompt": "{a}", "ask_criteria": "apart"}, 'judge.ask_criteria: is for kind = "rating"'),
         ({"prompt": "{a}", "colour": 1}, "judge.colour: is unknown to likelihood"),
     ],
 )
