@@ -46,21 +46,19 @@ class Downloads:
         late = exchange.now >= chunk.ended_at + SHORT_S
         with tempfile.TemporaryFile() as whole:
             await durable.offload(_load, durable.chunks, chunk.nonce, whole)
-            tries = 1 if late and whole.tell() else FETCHES  # an earlier round may have died before it wrote any
-            complete = await self._gather(chunk, batch, cast(BinaryIO, whole), tries=tries)
+            complete = await self._gather(chunk, batch, cast(BinaryIO, whole))
             if not complete and not late:
                 return
         await durable.mark(one, Event("fetched"))
         await exchange.discard(batch)
 
-    async def _gather(self, chunk: Chunk, batch: Batch, whole: BinaryIO, *, tries: int) -> bool:
+    async def _gather(self, chunk: Chunk, batch: Batch, whole: BinaryIO) -> bool:
         """Adds what downloads bring to what earlier ones brought, durable on return. True where it is complete.
 
-        Ends after `tries` downloads that were not cut, and after `FETCHES` in any case. Raises TransientError where
-        each was cut.
+        Ends after `FETCHES` downloads. Raises TransientError where each was cut.
         """
         durable, had = self._durable, await self._durable.offload(self._count, chunk, whole)
-        complete, uncut, cut = False, 0, TransientError("it was not asked for")
+        complete, uncut, cut = False, False, TransientError("it was not asked for")
         for number in range(FETCHES):
             if number:
                 await asyncio.sleep(PAUSE_S * 2 ** (number - 1))
@@ -69,7 +67,7 @@ class Downloads:
                 if number:
                     batch = await self._exchange.look(chunk) if batch.awaited else batch
                 await self._download(batch.results, whole)
-                uncut += 1
+                uncut = True
             except TransientError as error:
                 cut = error
             found = await durable.offload(self._count, chunk, whole)
@@ -78,7 +76,7 @@ class Downloads:
             had = found
             expected = chunk.requests if batch.uncounted else batch.answered
             complete = found >= expected and not batch.awaited
-            if complete or uncut >= tries:
+            if complete:
                 break
         await durable.offload(durable.chunks.write_results, chunk.nonce, whole)
         if not complete and not uncut:

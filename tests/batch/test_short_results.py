@@ -106,6 +106,12 @@ def test_one_short_download_is_not_enough_after_a_start_that_was_killed_while_it
     assert fetched(tmp_path, Provider(LINES[:3], LINES), before=killed) == set(LINES)
 
 
+def test_the_last_round_asks_more_than_once(tmp_path: Path) -> None:
+    """Simulation seed 273: four short downloads, and seven requests that were paid were paid again online."""
+    short = [LINES[:3]] * 4
+    assert fetched(tmp_path, Provider(*short, LINES), rounds=2, apart_s=SHORT_S) == set(LINES)
+
+
 def test_lines_that_never_come_are_asked_for_again_across_starts(tmp_path: Path) -> None:
     assert fetched(tmp_path, Provider(LINES[:5]), rounds=2, apart_s=5.0) is None
 

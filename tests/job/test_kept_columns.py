@@ -19,6 +19,7 @@ from scorer import scan_scores
 from scorer.config.spec import fingerprint
 from scorer.errors import InputError, Interrupted, OutputError
 from scorer.files.files import LocalFiles
+from scorer.inputs.shards import kept_types
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.output import segments as seg
@@ -97,6 +98,20 @@ def test_segments_of_a_stopped_run_get_them_too(run: Run) -> None:
     run.run()
     check(run, "model", "tags")
     assert not asked_again(run)
+
+
+def test_shards_without_results_have_the_types_of_the_new_columns_too(run: Run) -> None:
+    run.stop_after(20)
+    assert not run.segments("b")
+    keep(run, "model", "tags")
+    job = run.job()
+    job.drain.asked = True
+    with pytest.raises(Interrupted):
+        in_virtual_time(job.run())
+    manifest = load(LocalFiles(), Layout(run.out))
+    assert manifest is not None
+    given = {shard.path: kept_types(pq.read_schema(shard.path), ["id", "model", "tags"]) for shard in manifest.shards}
+    assert {shard.path: shard.types for shard in manifest.shards} == given
 
 
 def test_first_start_with_other_columns_and_workers_of_a_retry_write_the_same(run: Run) -> None:
