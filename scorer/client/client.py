@@ -380,8 +380,9 @@ class HttpClient:
                 note = tier_note(request.tier or self._tier, outcome.usage.tier)
                 if note is not None:
                     endpoint.limits.note(note)
-            for change in self._names.changed(completion.model, completion.system_fingerprint):
-                endpoint.limits.note(change)
+            if self._names.last != (completion.model, completion.system_fingerprint):
+                for change in self._names.changed(completion.model, completion.system_fingerprint):
+                    endpoint.limits.note(change)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
             if self._late is not None:

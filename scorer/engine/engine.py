@@ -187,7 +187,9 @@ class RowTasks:
 
     def _add(self, result: Result) -> None:
         self._parts.store.add(result)
-        if not isinstance(result.error, Damaged):  # a damaged row group says nothing of the next one
+        if not (
+            self._alike.over or isinstance(result.error, Damaged)
+        ):  # a damaged row group says nothing of the next one
             self._alike.look(result)
 
     def _turned_away(self, question: bytes | None) -> None:
