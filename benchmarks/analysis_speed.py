@@ -27,7 +27,8 @@ import scipy
 from scipy import stats
 
 from scorer import scan_scores
-from scorer.analysis.bootstrap import correlations, resample
+from scorer.analysis.bootstrap import resample
+from scorer.analysis.resampled_correlation import correlations
 from scorer.files.files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, save

@@ -213,7 +213,7 @@ class _Homes:
         there, level, part = fit.add_level(block.read, block.total[:, None], weight)
         if self._drawn is None:
             return
-        home = self._drawn.cluster_of_item[block.item[there]]
+        home = self._drawn.clusters_of(block.item[there])
         np.add.at(self._levels, home, block.read[there] * level)
         np.add.at(self._drift, (home, part), weight[there] * level[:, 0])
         np.add.at(self._weight, (home, part), weight[there])

@@ -12,7 +12,7 @@ from scorer.analysis.agree_levels import PairedRows
 from scorer.analysis.agree_result import Agreement, Comparison
 from scorer.analysis.bootstrap import BOOTSTRAP, Bootstrap
 from scorer.analysis.columns import LARGEST, compact, take
-from scorer.analysis.correlation import Floats
+from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.human_ceiling import ceiling_of
 from scorer.analysis.permutation import Statistic, perm_both
 from scorer.analysis.score_agreement import score_agreement
@@ -49,32 +49,38 @@ def agree(
     if problems:
         raise SpecError(problems)
     groups = [name for name in (item, system, task) if name]
+    read_of = list(dict.fromkeys(scores))
     columns = take(frame, [*scores, *human], groups, largest=LARGEST**2)  # whatever is squared is scaled first
-    by_person = np.stack([columns.floats(name) for name in dict.fromkeys(human)], axis=1)
+    people, codes = list(dict.fromkeys(human)), [item, system, task]
+    found = [_labelled(*part, len(people)) for part in columns.parts([*people, *read_of], codes)]
+    numbers, places = (np.concatenate([part[n] for part in found], axis=1) for n in (0, 1))
+    by_person, read = numbers[: len(people)].T, dict(zip(read_of, numbers[len(people) :], strict=True))
     given = (~np.isnan(by_person)).sum(axis=1)
-    y = np.where(given > 0, np.nansum(by_person, axis=1) / np.maximum(given, 1), np.nan)
-    labelled = given > 0
-    _check_people(y[labelled], human)
-
-    code = {name: columns.codes(name) for name in (item, system, task) if name}
-    rows = PairedRows(y, y, *(code[name][0] if name else None for name in (item, system, task)))
-    tasks = code[task][1] if task else []
-    read = {name: columns.floats(name) for name in dict.fromkeys(scores)}
+    y = np.nansum(by_person, axis=1) / given
+    _check_people(y, human)
+    rows = PairedRows(y, y, *(code if name else None for name, code in zip(codes, places, strict=True)))
+    tasks = columns.texts(task) if task else []
     return Agreement(
-        rows=len(y),
-        unlabelled=int((~labelled).sum()),
+        rows=columns.rows.height,
+        unlabelled=columns.rows.height - len(y),
         scores={
             name: score_agreement(
-                PairedRows(x, y, rows.item, rows.system, rows.task).where(labelled),
+                PairedRows(x, y, rows.item, rows.system, rows.task),
                 tasks,
-                " and ".join(dict.fromkeys(human)),
+                " and ".join(people),
                 bootstrap,
             )
             for name, x in read.items()
         },
-        ceiling=ceiling_of(by_person, list(dict.fromkeys(human)), rows) if by_person.shape[1] > 1 else None,
+        ceiling=ceiling_of(by_person, people, rows) if by_person.shape[1] > 1 else None,
         comparisons=list(_compare(read, rows, permutations, bootstrap.seed)) if permutations else [],
     )
+
+
+def _labelled(numbers: Sequence[Floats], codes: Sequence[Codes], people: int) -> tuple[Floats, Codes]:
+    """The columns, of which the first are the people's, in the rows to which a person gave a value."""
+    there = ~np.isnan(np.stack(numbers[:people])).all(axis=0)
+    return np.stack([column[there] for column in numbers]), np.stack([code[there] for code in codes])
 
 
 def _check_people(y: Floats, human: Sequence[str]) -> None:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scorer.analysis import bootstrap
 from scorer.analysis.agree_result import Level, Levels
 from scorer.analysis.bootstrap import Bootstrap, Resamples
+from scorer.analysis.calibrated_ties import calibrate_ties
 from scorer.analysis.columns import compact
-from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, calibrate_ties, defined
+from scorer.analysis.correlation import STATISTICS, Codes, Floats, by_group, defined
+from scorer.analysis.resampled_correlation import correlations
 from scorer.analysis.scale_across_tasks import mean_defined
 
 MANY_SYSTEMS = 10
@@ -56,7 +58,7 @@ def _dataset(rows: PairedRows, drawn: Resamples | None) -> Level:
     if n < 2:
         return _undefined(f"Rows with both numbers: {n}; agreement needs two or more.")
     found = by_group(rows.x, rows.y, np.zeros(n, dtype=np.int64))
-    draws = bootstrap.correlations(rows.x, rows.y, drawn) if drawn else {}
+    draws = correlations(rows.x, rows.y, drawn) if drawn else {}
     note = ""
     for side, values in (("The score", rows.x), ("The human value", rows.y)):
         if values.min() == values.max():

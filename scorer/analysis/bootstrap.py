@@ -7,9 +7,10 @@ resamples:
 
 - Beyond `BUNDLES` items, random bundles of items are drawn in place of items. That leaves every sum's variance as it is
   in expectation, and the estimate of it within 1 / sqrt(2 BUNDLES) = 1.1 %.
-- Beyond `EXACT_ROWS` rows, the statistics that are no sums (Spearman, Kendall, pairwise accuracy: sums over pairs and
-  triples of rows) are replaced by the terms linear in the weights (Hajek projection), with ratios and roots still taken
-  in full. What is left out is smaller by a factor of the order of 1 / sqrt(items). Below, they are exact.
+- Beyond `resampled_correlation.EXACT_ROWS` rows, the statistics that are no sums (Spearman, Kendall, pairwise accuracy:
+  sums over pairs and triples of rows) are replaced by the terms linear in the weights (Hajek projection), with ratios
+  and roots still taken in full. What is left out is smaller by a factor of the order of 1 / sqrt(items). Below, they
+  are exact.
 
 Source: Efron and Tibshirani (1993), "An Introduction to the Bootstrap", chapter 13; projection: van der Vaart (1998),
 "Asymptotic Statistics", section 12.1; level for few items: Hesterberg (2015), "What Teachers Should Know About the
@@ -19,19 +20,19 @@ Bootstrap", The American Statistician 69(4), expanded percentile interval.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.analysis.correlation import Codes, Floats, Runs, count_pairs, runs
+from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.pair_table import ROWS_AT_ONCE
 
 BUNDLES = 4096
-ROWS_AT_ONCE = 65_536
-"""So many rows are added up at a time, or as many as there are sums: what it takes does not grow with the rows."""
-EXACT_ROWS = 1024
 
 Interval = tuple[float, float]
 
@@ -61,29 +62,44 @@ BOOTSTRAP = Bootstrap()
 """1,000 resamples with seed 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Resamples:
     """Drawn weights: `weights` is resamples x clusters, `cluster` each row's cluster, `items` how many there are.
 
-    `cluster` is empty where the rows come some at a time, by `cluster_of_item`. `bundle` is each item's cluster where
+    `cluster` is empty where the rows come some at a time, by `clusters_of`. `bundle` is each item's cluster where
     items are drawn in bundles, None where each is drawn by itself.
     """
 
     weights: Floats
     cluster: Codes
     items: int
-    bundle: Codes | None = None
+    bundle: NDArray[np.signedinteger[Any]] | None = None
 
     @property
     def cluster_of_item(self) -> Codes:
         """The cluster in which each item is drawn."""
-        return np.arange(self.items, dtype=np.int64) if self.bundle is None else self.bundle
+        return np.arange(self.items, dtype=np.int64) if self.bundle is None else self.bundle.astype(np.int64)
+
+    def clusters_of(self, item: Codes) -> Codes:
+        """The clusters in which these items are drawn."""
+        return item if self.bundle is None else self.bundle[item].astype(np.int64)
 
     def sums(self, *columns: Floats) -> list[Floats]:
         """The weighted sum of each column over all rows, for each resample."""
+        return self.sums_in_steps(len(self.cluster), lambda rows: [column[rows] for column in columns])
+
+    def sums_in_steps(self, rows: int, columns: Callable[[slice], Sequence[Floats]]) -> list[Floats]:
+        """`sums` of columns that are made some rows at a time."""
         clusters = self.weights.shape[1]
-        of_cluster = np.stack([np.bincount(self.cluster, column, minlength=clusters) for column in columns], axis=1)
-        return list((self.weights @ of_cluster).T)
+        total: list[Floats] = []
+        for first in range(0, max(rows, 1), ROWS_AT_ONCE):
+            some = slice(first, first + ROWS_AT_ONCE)
+            part = [
+                np.bincount(self.cluster[some], column, minlength=clusters).astype(np.float64)
+                for column in columns(some)
+            ]
+            total = [one + other for one, other in zip(total, part, strict=True)] if total else part
+        return list((self.weights @ np.stack(total, axis=1)).T)
 
     def cells(self, group: Codes, groups: int, column: Floats | NDArray[np.bool_]) -> Floats:
         """The weighted sum of a column by group: resamples x groups."""
@@ -162,46 +178,31 @@ def wilson(share: float, variance: float, items: int) -> Interval:
 def resample(item: Codes, resamples: int, seed: int) -> Resamples:
     """Resamples of the items that `item` numbers from 0, the same for the same numbers and seed."""
     drawn = resample_items(int(item.max(initial=-1)) + 1, resamples, seed)
-    return replace(drawn, cluster=drawn.cluster_of_item[item])
+    return replace(drawn, cluster=drawn.clusters_of(item))
 
 
 def resample_items(items: int, resamples: int, seed: int) -> Resamples:
-    """Resamples of so many items, the same for the same number and seed; they know no rows."""
+    """Resamples of so many items, the same for the same number and seed; they know no rows.
+
+    While somebody holds them, others get the same: the weights take up to 33 MB.
+    """
+    if (known := _HELD.get((items, resamples, seed))) is not None:
+        return known
     rng = np.random.default_rng(seed)
     clusters = min(items, BUNDLES)
     bundle = np.arange(items, dtype=np.int64)
     if items > BUNDLES:
-        bundle = rng.permutation(items) % BUNDLES
+        bundle = (bundle % BUNDLES).astype(np.int16)  # shuffled it is what a permutation gives, in less memory
+        rng.shuffle(bundle)
     weights = np.empty((resamples, clusters))
     for weight in weights:
         weight[:] = np.bincount(rng.integers(0, clusters, size=clusters), minlength=clusters)
-    return Resamples(weights, np.empty(0, dtype=np.int64), items, bundle)
+    weights.flags.writeable = False
+    drawn = _HELD[items, resamples, seed] = Resamples(weights, np.empty(0, dtype=np.int64), items, bundle)
+    return drawn
 
 
-def correlations(x: Floats, y: Floats, of: Resamples) -> dict[str, Floats]:
-    """Each statistic over all rows, for each resample; NaN where a resample does not define it."""
-    whole = np.zeros(len(x), dtype=np.int64)
-    x_runs, y_runs = runs(x, whole), runs(y, whole)
-    exact = len(x) <= EXACT_ROWS
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tau, accuracy = _pairs_exact(x_runs, y_runs, of) if exact else _pairs_projected(x_runs, y_runs, of)
-        return {
-            "pearson": _pearson(x, y, of),
-            "spearman": _spearman(x_runs, y_runs, of),
-            "kendall": tau,
-            "pairwise_accuracy": accuracy,
-        }
-
-
-def spearman_draws(x: Floats, y: Floats, of: Resamples) -> Floats:
-    """Spearman's correlation over all rows, for each resample; NaN where a resample does not define it."""
-    whole = np.zeros(len(x), dtype=np.int64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _spearman(runs(x, whole), runs(y, whole), of)
-
-
-def _spearman(x: Runs, y: Runs, of: Resamples) -> Floats:
-    return (_spearman_exact if len(x.code) <= EXACT_ROWS else _spearman_projected)(x, y, of)
+_HELD: WeakValueDictionary[tuple[int, int, int], Resamples] = WeakValueDictionary()
 
 
 def mean(values: Floats, of: Resamples) -> Floats:
@@ -223,105 +224,6 @@ def means_by_group(values: Floats, group: Codes, groups: int, of: Resamples | No
         if of is not None:
             draws = of.cells(group, groups, filled) / of.cells(group, groups, known)
     return means, draws
-
-
-def _pearson(x: Floats, y: Floats, of: Resamples) -> Floats:
-    a, b = x - x.mean(), y - y.mean()
-    a, b = a / (np.abs(a).max() or 1.0), b / (np.abs(b).max() or 1.0)
-    n, sa, sb, aa, bb, ab = of.sums(np.ones(len(x)), a, b, a * a, b * b, a * b)
-    return ratio(ab - sa * sb / n, aa - sa * sa / n, bb - sb * sb / n, n)
-
-
-def _spearman_exact(x: Runs, y: Runs, of: Resamples) -> Floats:
-    weight = of.weights[:, of.cluster]
-
-    def ranks(by: Runs) -> Floats:
-        """Mid-ranks of each resample about their mean: weight below less weight above, halved."""
-        in_run = np.add.reduceat(weight[:, np.argsort(by.code, kind="stable")], by.first, axis=1)
-        upto = np.cumsum(in_run, axis=1)
-        centred: Floats = (upto - (in_run + upto[:, -1:]) / 2)[:, by.code]
-        return centred
-
-    rx, ry = ranks(x), ranks(y)
-    n = weight.sum(axis=1)
-    xy, xx, yy = (np.einsum("bi,bi,bi->b", weight, p, q) / n**2 for p, q in ((rx, ry), (rx, rx), (ry, ry)))
-    return ratio(xy, xx, yy, n)
-
-
-def _spearman_projected(x: Runs, y: Runs, of: Resamples) -> Floats:
-    n = len(x.code)
-    rank_x, rank_y = ((by.first + (by.size + 1) / 2) / n - (n + 1) / (2 * n) for by in (x, y))
-
-    def pull(in_run: NDArray[Any]) -> Floats:
-        """What one more copy of a row adds through the others' ranks: values above it less those below, halved.
-
-        `in_run` has the sum of the values in each run of equal rows, and so has the result.
-        """
-        upto = np.cumsum(in_run)
-        above_less_below: Floats = (upto[-1] - upto) - (upto - in_run)
-        return above_less_below / (2 * n)
-
-    (weight,) = of.sums(np.ones(n))
-
-    def centred(slope: Floats) -> Floats:
-        """A covariance of ranks is a sum over triples of rows, so its derivatives sum to three times itself."""
-        (linear,) = of.sums(slope)
-        return linear * n / weight - 2 * float(slope.sum()) / 3
-
-    xx = centred((rank_x**2 + 2 * pull(rank_x * x.size))[x.code])
-    yy = centred((rank_y**2 + 2 * pull(rank_y * y.size))[y.code])
-    slope = rank_x[x.code]
-    by_y = pull(np.bincount(y.code, slope))
-    other = rank_y[y.code]
-    slope *= other
-    slope += pull(np.bincount(x.code, other))[x.code]
-    del other
-    slope += by_y[y.code]
-    return ratio(centred(slope), xx, yy, weight)
-
-
-def _pairs_exact(x: Runs, y: Runs, of: Resamples) -> tuple[Floats, Floats]:
-    order = np.argsort(of.cluster, kind="stable")
-    present, starts = np.unique(of.cluster[order], return_index=True)
-    weights = of.weights[:, present].astype(np.float32)
-
-    def sign(by: Runs) -> NDArray[np.int8]:
-        code = by.code[order]
-        return np.sign(np.subtract.outer(code, code)).astype(np.int8)
-
-    def form(kernel: NDArray[np.int8]) -> Floats:
-        """Sum over ordered pairs of rows, for each resample; exact in float32 below 2^24."""
-        rows = np.add.reduceat(kernel, starts, axis=0, dtype=np.int32)
-        between = np.add.reduceat(rows, starts, axis=1).astype(np.float32)
-        total: Floats = np.einsum("bi,bi->b", weights @ between, weights, dtype=np.float64)
-        return total
-
-    sx, sy = sign(x), sign(y)
-    alike = (sx == sy).astype(np.int8)
-    # Copies of one row are no pair: they would always agree.
-    np.fill_diagonal(alike, 0)
-    others = np.ones_like(alike)
-    np.fill_diagonal(others, 0)
-    return form(sx * sy) / np.sqrt(form(sx * sx)) / np.sqrt(form(sy * sy)), form(alike) / form(others)
-
-
-def _pairs_projected(x: Runs, y: Runs, of: Resamples) -> tuple[Floats, Floats]:
-    n = len(x.code)
-    pairs = count_pairs(x, y, np.zeros(n, dtype=np.int64))
-    kernels = [k / n for k in (pairs.margin, pairs.x_differs, pairs.y_differs, pairs.agree, pairs.others)]
-    weight, *linear = of.sums(np.ones(n), *kernels)
-    margin, x_differs, y_differs, agree, others = (
-        2 * total * n / weight - kernel.sum() for total, kernel in zip(linear, kernels, strict=True)
-    )
-    tau = margin / np.sqrt(np.where(x_differs > 0, x_differs, np.nan) * np.where(y_differs > 0, y_differs, np.nan))
-    return np.clip(tau, -1.0, 1.0), np.clip(agree / others, 0.0, 1.0)
-
-
-def ratio(xy: Floats, xx: Floats, yy: Floats, n: Floats) -> Floats:
-    """xy / sqrt(xx yy); NaN where a variance is no more than rounding error (the columns are scaled to 1)."""
-    floor = 1e-12 * n
-    r: Floats = np.where((xx > floor) & (yy > floor), np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0), np.nan)
-    return r
 
 
 def student(p: float, freedom: int) -> float:

@@ -8,16 +8,17 @@ Agreement on labels (kappa, alpha) is in `labels`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scorer.analysis.pair_table import ROWS_AT_ONCE, Pairs, PairTable
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 STATISTICS = ("pearson", "spearman", "kendall", "pairwise_accuracy")
-CALIBRATION_PAIRS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +28,6 @@ class Runs:
     code: Codes
     size: Codes
     first: Codes
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """For each row, how many other rows of its group ...
-
-    `margin`: are concordant with it, less those discordant; `agree`: are ordered alike by both sides, ties included;
-    `x_differs`, `y_differs`: have another value there; `others`: there are.
-    """
-
-    margin: Codes
-    agree: Codes
-    x_differs: Codes
-    y_differs: Codes
-    others: Codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +80,10 @@ def pairwise_accuracy(x: Floats, y: Floats) -> float | None:
 
 def by_group(x: Floats, y: Floats, group: Codes) -> Grouped:
     """Every statistic within every group; `group` numbers the groups from 0 and leaves none out."""
+    if len(group) > ROWS_AT_ONCE and group.any():
+        return _some_at_a_time(x, y, group)
+    if len(group) > ROWS_AT_ONCE and (whole := _by_table(x, y)) is not None:
+        return whole
     rows = np.bincount(group)
     x_runs, y_runs = runs(x, group), runs(y, group)
     pairs = count_pairs(x_runs, y_runs, group)
@@ -110,6 +100,47 @@ def by_group(x: Floats, y: Floats, group: Codes) -> Grouped:
         spearman=pearson_by_group(midranks(x_runs, group), midranks(y_runs, group), group),
         kendall=np.clip(tau, -1.0, 1.0),
         pairwise_accuracy=accuracy,
+    )
+
+
+def _some_at_a_time(x: Floats, y: Floats, group: Codes) -> Grouped:
+    """`by_group` of many rows, some groups at a time: what a row takes meanwhile is more than a hundred bytes."""
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group))
+    found = []
+    first = done = 0
+    while done < len(ends):
+        last = max(done + 1, int(np.searchsorted(ends, first + ROWS_AT_ONCE, side="right")))
+        rows = order[first : ends[last - 1]]
+        found.append(by_group(x[rows], y[rows], group[rows] - done))
+        first, done = int(ends[last - 1]), last
+    return Grouped(*(np.concatenate([getattr(one, each.name) for one in found]) for each in fields(Grouped)))
+
+
+def _by_table(x: Floats, y: Floats) -> Grouped | None:
+    """`by_group` of many rows in one group that take few values; None where they take many."""
+    table = PairTable.of(x, y)
+    if table is None:
+        return None
+    counts = table.counts.ravel()
+    pairs = table.pairs()
+
+    def total(of_cell: Codes) -> float:
+        return float(counts @ of_cell.ravel())
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tau = np.float64(total(pairs.margin)) / np.sqrt(total(pairs.x_differs) * total(pairs.y_differs))
+        accuracy = np.float64(total(pairs.agree)) / total(pairs.others)
+    first, second = (table.midranks(axis) for axis in (0, 1))
+    a, b = (ranks - float(ranks @ size) / len(x) for ranks, size in zip((first, second), table.sizes, strict=True))
+    squares = float(a**2 @ table.sizes[0]) * float(b**2 @ table.sizes[1])
+    rho = float(np.clip(a @ table.counts @ b / math.sqrt(squares), -1.0, 1.0)) if squares > 0 else math.nan
+    return Grouped(
+        rows=np.array([len(x)]),
+        pearson=pearson_by_group(x, y, _whole(x)),
+        spearman=np.array([rho]),
+        kendall=np.clip(np.array([tau]), -1.0, 1.0),
+        pairwise_accuracy=np.array([accuracy]),
     )
 
 
@@ -227,45 +258,6 @@ def count_pairs(x: Runs, y: Runs, group: Codes) -> Pairs:
         y_differs=n_group - y_tied,
         others=n_group - 1,
     )
-
-
-def calibrate_ties(x: Floats, y: Floats, group: Codes, *, seed: int = 0) -> tuple[float, Floats]:
-    """The smallest threshold of x that maximises the mean accuracy over groups, and each group's accuracy with it.
-
-    Two rows whose x differs by the threshold or less count as tied. The threshold is fitted on the rows it is used on,
-    so the accuracy is slightly optimistic, as in the source. Beyond 4,000,000 pairs a seeded sample of each group's
-    rows is compared. Groups of one row are NaN.
-    Source: Deutsch, Foster and Freitag (2023), arXiv 2305.14324, section 5.
-    """
-    groups = int(group.max(initial=-1)) + 1
-    most = max(2, math.isqrt(2 * CALIBRATION_PAIRS // max(groups, 1)))
-    shuffled = np.random.default_rng(seed).permutation(len(x))
-    order = shuffled[np.argsort(group[shuffled], kind="stable")]
-    rows = np.bincount(group, minlength=groups)
-    order = order[np.arange(len(x)) - (np.cumsum(rows) - rows)[group[order]] < most]
-    gx, gy, g = x[order], y[order], group[order]
-    gaps, gains, owners, agrees = [], [], [], []
-    for step in range(1, min(int(rows.max(initial=1)), most)):
-        pair = np.flatnonzero(g[step:] == g[:-step])
-        dx, dy = gx[pair + step] - gx[pair], gy[pair + step] - gy[pair]
-        agree = np.sign(dx) == np.sign(dy)
-        gaps.append(np.abs(dx))
-        agrees.append(agree)
-        gains.append((dy == 0).astype(np.float64) - agree)
-        owners.append(g[pair])
-    if not gaps:
-        return 0.0, np.full(groups, np.nan)
-    gap, gain, owner, agree = map(np.concatenate, (gaps, gains, owners, agrees))
-    pairs = np.bincount(owner, minlength=groups)
-    by_gap = np.argsort(gap, kind="stable")
-    so_far = np.cumsum((gain / pairs[owner])[by_gap])
-    ends = np.flatnonzero(np.diff(gap[by_gap], append=np.inf) > 0)
-    # A hair's breadth of rounding must not buy a wider threshold.
-    best = np.flatnonzero(so_far[ends] >= max(so_far[ends].max(), 0.0) - 1e-9)
-    threshold = 0.0 if so_far[ends].max() <= 1e-9 else float(gap[by_gap][ends[best[0]]])
-    right = agree + np.where(gap <= threshold, gain, 0.0)
-    with np.errstate(invalid="ignore"):
-        return threshold, np.bincount(owner, right, minlength=groups) / pairs
 
 
 def _whole(x: Floats) -> Codes:

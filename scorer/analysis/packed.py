@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from scorer.analysis.correlation import Codes
 
@@ -34,7 +36,7 @@ class Packed:
             found = frame.schema if found is None else _wider(found, frame.schema)
         self.schema = found or pl.Schema()
         self._parts = [
-            part if kind == self.schema else _packed(pl.read_ipc(part).cast(self.schema))
+            part if kind == self.schema else _packed(pl.read_ipc_stream(part).cast(self.schema))
             for part, kind in zip(parts, kinds, strict=True)
         ]
         self._ends = np.cumsum(np.array([0, *sizes], dtype=np.int64))
@@ -49,21 +51,47 @@ class Packed:
         """The bytes that the rows take."""
         return sum(map(len, self._parts))
 
-    def frames(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The rows a part at a time, at least one; of all columns where none are named."""
+    def frames(self, columns: Sequence[str] | None = None, *, together: int = 1) -> Iterator[pl.DataFrame]:
+        """The rows some parts at a time, at least one frame; of all columns where none are named."""
+        names = None if columns is None else list(columns)
         if not self._parts:
-            yield pl.DataFrame(schema=self.schema if columns is None else {name: self.schema[name] for name in columns})
-        for part in self._parts:
-            yield pl.read_ipc(part, columns=None if columns is None else list(columns))
+            yield pl.DataFrame(schema=self.schema if names is None else {name: self.schema[name] for name in names})
+        for first in range(0, len(self._parts), together):
+            yield pl.concat([pl.read_ipc_stream(part, columns=names) for part in self._parts[first : first + together]])
+
+    def drained(self) -> Iterator[pl.DataFrame]:
+        """The rows a part at a time, none of which is held any longer: for one table made of another."""
+        while self._parts:
+            yield pl.read_ipc_stream(self._parts.pop(0))
+        self._ends = self._ends[:1]
+
+    def parts(self) -> Iterator[tuple[int, int, Callable[[str], pl.Series]]]:
+        """The place of each part's first row, how many rows it has, and what reads one of its columns."""
+        for part, (first, end) in zip(self._parts, pairwise(self._ends.tolist()), strict=True):
+            yield first, end - first, partial(_column, part)
 
     def column(self, name: str) -> pl.Series:
         """A whole column."""
         return pl.concat([frame[name] for frame in self.frames([name])], rechunk=True)
 
-    @cached_property
+    @property
     def lazy(self) -> pl.LazyFrame:
-        """The rows as a lazy frame, which reads a part at a time."""
-        return pl.scan_ipc(self._parts) if self._parts else pl.LazyFrame(schema=self.schema)
+        """The rows as a lazy frame, which reads the columns that it needs a part at a time."""
+
+        def read(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+        ) -> Iterator[pl.DataFrame]:
+            wanted = list(self.schema) if with_columns is None else with_columns
+            needed = None if with_columns is None else list(dict.fromkeys([*wanted, *_read_by(predicate)]))
+            left = self.height if n_rows is None else n_rows
+            for frame in self.frames(needed):
+                found = (frame if predicate is None else frame.filter(predicate)).select(wanted).head(left)
+                left -= found.height
+                yield found
+                if left <= 0:
+                    return
+
+        return register_io_source(read, schema=self.schema, is_pure=True)
 
     def rows(self, places: Sequence[int] | Codes, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The rows at these places, from 0, in the order given."""
@@ -74,8 +102,12 @@ class Packed:
         found = [pl.DataFrame(schema={name: self.schema[name] for name in names})]
         for part, first, start, end in zip(self._parts, self._ends, cuts, cuts[1:], strict=False):
             if start < end:
-                found.append(pl.read_ipc(part, columns=names)[wanted[order[start:end]] - first].select(names))
+                found.append(pl.read_ipc_stream(part, columns=names)[wanted[order[start:end]] - first].select(names))
         return pl.concat(found)[np.argsort(order, kind="stable")]
+
+
+def _read_by(predicate: pl.Expr | None) -> list[str]:
+    return [] if predicate is None else predicate.meta.root_names()
 
 
 def narrow(values: pl.Series) -> pl.Series:
@@ -88,9 +120,13 @@ def narrow(values: pl.Series) -> pl.Series:
     return small if small.cast(pl.Float64).eq_missing(values).all() else values
 
 
+def _column(part: bytes, name: str) -> pl.Series:
+    return pl.read_ipc_stream(part, columns=[name]).to_series()
+
+
 def _packed(frame: pl.DataFrame) -> bytes:
     file = io.BytesIO()
-    frame.write_ipc(file, compression="zstd")
+    frame.write_ipc_stream(file, compression="zstd")
     return file.getvalue()
 
 

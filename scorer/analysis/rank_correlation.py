@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.analysis.bootstrap import EXACT_ROWS, Resamples, ratio, spearman_draws
+from scorer.analysis.bootstrap import Resamples
 from scorer.analysis.correlation import Codes, Floats, defined, spearman
+from scorer.analysis.resampled_correlation import EXACT_ROWS, ratio, spearman_draws
 
 Pairs = Callable[[], Iterable[tuple[Floats, Floats, Codes]]]
 """Gives both numbers and the cluster of the same rows at every call."""
@@ -24,7 +25,10 @@ class _Ranked:
 
     def code(self, values: Floats) -> Codes:
         """The place of each value."""
-        return np.searchsorted(self.values, values).astype(np.int64)
+        order = np.argsort(values)  # in this order the values are looked up faster
+        found = np.empty(len(values), dtype=np.int64)
+        found[order] = np.searchsorted(self.values, values[order])
+        return found
 
     def pull(self, in_run: Floats) -> Floats:
         """What one more copy of a row adds through the others' ranks: values above it less those below, halved."""
@@ -36,9 +40,9 @@ class _Ranked:
 def rank_correlation(pairs: Pairs, drawn: Resamples | None) -> tuple[float | None, Floats]:
     """Spearman's correlation, None where a side is constant or no row is there, and that of each resample.
 
-    The numbers are those of `correlation.spearman` and `bootstrap.spearman_draws`, whose sums these are.
+    The numbers are those of `correlation.spearman` and `resampled_correlation.spearman_draws`, whose sums these are.
     """
-    x, y = _Values(), _Values()
+    x, y = ValueCounts(), ValueCounts()
     for a, b, _ in pairs():
         x.add(a)
         y.add(b)
@@ -62,7 +66,7 @@ def rank_correlation(pairs: Pairs, drawn: Resamples | None) -> tuple[float | Non
 
 
 def _projected(pairs: Pairs, x: _Ranked, y: _Ranked, sums: tuple[Floats, Floats, float], drawn: Resamples) -> Floats:
-    """`bootstrap.spearman_draws` of many rows: the linear part of each covariance of ranks."""
+    """`resampled_correlation.spearman_draws` of many rows: the linear part of each covariance of ranks."""
     by_x, by_y, product = sums
     own = [one.rank**2 + 2 * one.pull(one.rank * one.size) for one in (x, y)]
     through_x, through_y = x.pull(by_x), y.pull(by_y)
@@ -91,7 +95,7 @@ def _of_few(parts: Sequence[tuple[Floats, Floats, Codes]], drawn: Resamples | No
     return rho, spearman_draws(x, y, Resamples(drawn.weights, cluster, drawn.items, drawn.bundle))
 
 
-class _Values:
+class ValueCounts:
     """Counts the different values of a column."""
 
     def __init__(self) -> None:
@@ -115,9 +119,14 @@ class _Values:
         self._counts = np.bincount(place, counts, minlength=len(self._values)).astype(np.float64)
         self._new = []
 
+    def sorted(self) -> tuple[Floats, Floats]:
+        """The different values in their order, and how many rows have each."""
+        self._merge()
+        return self._values, self._counts
+
     def ranked(self) -> _Ranked:
         """The values with their ranks."""
-        self._merge()
-        first = np.cumsum(self._counts) - self._counts
-        rank = (first + (self._counts + 1) / 2) / self.rows - (self.rows + 1) / (2 * self.rows)
-        return _Ranked(self._values, self._counts, rank)
+        values, counts = self.sorted()
+        first = np.cumsum(counts) - counts
+        rank = (first + (counts + 1) / 2) / self.rows - (self.rows + 1) / (2 * self.rows)
+        return _Ranked(values, counts, rank)

@@ -124,7 +124,8 @@ class NamesRead:
             met = pl.Series(range(self._met), dtype=pl.UInt32)
             values = met.cat.to(self._texts).cast(pl.String)
         else:
-            met = rows.lazy.select(pl.col(CODE + self._name).unique()).collect(engine="streaming").to_series()
+            code = pl.col(CODE + self._name)
+            met = rows.lazy.select(code.drop_nulls().unique()).collect(engine="streaming").to_series()
             values = met.cat.to(self._kind) if self._kind == pl.Enum else met
         order = values.arg_sort()
         self._distinct = values.gather(order).rename(self._name)
@@ -136,10 +137,15 @@ class NamesRead:
         return self._distinct
 
     def coded(self, rows: pl.DataFrame) -> pl.Series:
-        """The place of each row's value among the distinct ones."""
+        """The place of each row's value among the distinct ones; null where it has none."""
         name = CODE + self._name
         kind = next(kind for kind, bits in _CODES if len(self._distinct) <= 2**bits)
         if not rows.height:
             return pl.Series(name, [], kind)
-        places = self._place.gather(rows[name]) if len(self._place) else self._distinct.search_sorted(rows[name])
+        given = rows[name]
+        if len(self._place) or not len(self._distinct):
+            places = self._place.gather(given)
+        else:
+            found = self._distinct.search_sorted(given)
+            places = pl.select(pl.when(given.is_not_null()).then(found)).to_series()
         return places.cast(kind).rename(name)

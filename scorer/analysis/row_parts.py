@@ -55,7 +55,7 @@ def sums_by_task(parts: Parts, systems: int, tasks: int, drawn: Resamples | None
         unread += np.bincount(part.task[~read] * systems + part.group[~read], minlength=tasks * systems).reshape(
             tasks, systems
         )
-        code = part.group.copy() if drawn is None else drawn.cluster_of_item[part.item] * systems + part.group
+        code = part.group.copy() if drawn is None else drawn.clusters_of(part.item) * systems + part.group
         for task in range(tasks):
             mine = read if tasks == 1 else read & (part.task == task)
             np.add.at(total[task], code[mine], part.values[mine])

@@ -172,8 +172,7 @@ class Budget(BudgetCap):
             self.ledger.cancel(entry)
         else:
             self.ledger.unknown(entry)
-        for wake in self._waiting:
-            wake()
+        self._wake()
 
     def on_settle(self, wake: Callable[[], None]) -> None:
         """`wake()` is called after a settlement, and when the store or the ledger has room again."""

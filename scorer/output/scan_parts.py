@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -75,8 +74,7 @@ def scan_bounded(out: str | dict[str, str]) -> pl.LazyFrame:
                 if left == 0:
                     return
 
-    options: dict[str, Any] = {"is_pure": True}
-    return register_io_source(read, schema={name: schema[name] for name in names}, **options)
+    return register_io_source(read, schema=pl.Schema({name: schema[name] for name in names}), is_pure=True)
 
 
 def _groups(runs: Sequence[Run]) -> Iterator[frozenset[str]]:

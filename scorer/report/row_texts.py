@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from operator import or_
 from typing import Any
 
@@ -29,6 +30,10 @@ from scorer.types import Row
 
 _LONG = 80
 """Texts of more characters are not repeated in a prompt that stands beside them."""
+
+
+_SHARDS = 4
+"""So many shards are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,20 @@ def row_texts(
 
 
 def _results(table: RunTable, keys: Sequence[RowKey]) -> dict[RowKey, dict[str, Any]]:
-    """The result columns of rows, read by conditions that skip the other row groups of a file."""
+    """The result columns of rows, read by conditions that skip the other row groups of a file.
+
+    Some shards are read at a time, since all columns of a row group are in memory meanwhile.
+    """
     by_shard: dict[str, list[int]] = {}
     for shard, row in keys:
         by_shard.setdefault(shard, []).append(row)
-    chosen = reduce(or_, ((pl.col("shard") == shard) & pl.col("row").is_in(rows) for shard, rows in by_shard.items()))
-    (found,) = collect_all([table.results_of(by_shard).filter(chosen)])
-    return {(row["shard"], row["row"]): row for row in found.iter_rows(named=True)}
+    results: dict[RowKey, dict[str, Any]] = {}
+    for first in range(0, len(by_shard), _SHARDS):
+        some = dict(islice(by_shard.items(), first, first + _SHARDS))
+        chosen = reduce(or_, ((pl.col("shard") == shard) & pl.col("row").is_in(rows) for shard, rows in some.items()))
+        (found,) = collect_all([table.results_of(some).filter(chosen)])
+        results |= {(row["shard"], row["row"]): row for row in found.iter_rows(named=True)}
+    return results
 
 
 class _Cards:

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from scorer.analysis.open_table import out_folder, several_folders, single
+from scorer.analysis.packed import Packed
 from scorer.errors import SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
@@ -23,8 +24,9 @@ RowKey = tuple[str, int]
 """A row: the path of its shard, as in the column `shard` of the table, and its number."""
 
 _KEY = ("shard", "row")
-_WITHIN_ROWS = 250_000
-"""A part of rows in memory."""
+
+_TOGETHER = 4
+"""So many parts of rows in memory are looked at together."""
 
 Runs = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 """One output folder or its run file, or several, as a list (`NAME=OUT` names one) or by name."""
@@ -48,7 +50,7 @@ class RunTable:
     shards: Sequence[str]
     at: Mapping[str, Shard]
     _files: Files = field(default_factory=AnyFiles, repr=False)
-    within: pl.DataFrame | None = None
+    within: Packed | None = None
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -56,7 +58,7 @@ class RunTable:
         own = {} if self.within is None else self.within.schema
         return pl.Schema({**self.joined.collect_schema(), **own})
 
-    def over(self, rows: pl.DataFrame, columns: RunColumns) -> RunTable:
+    def over(self, rows: Packed, columns: RunColumns) -> RunTable:
         """The same runs over these rows alone, which have a column shard and row; `columns` may be some of theirs."""
         return replace(self, within=rows, columns=columns)
 
@@ -83,16 +85,16 @@ class RunTable:
         if self.within is None:
             yield from (frame for _, frame in self._parts(columns))
             return
-        names = [name for name in self.within.columns if name in columns and name not in _KEY]
+        names = [name for name in self.within.schema if name in columns and name not in _KEY]
         others = [name for name in columns if name not in names and name not in _KEY]
         if not others:
             yield from (
                 part.lazy().select("shard", pl.col("row").cast(pl.Int64), *names)
-                for part in self.within.iter_slices(_WITHIN_ROWS)
+                for part in self.within.frames([*_KEY, *names], together=_TOGETHER)
             )
             return
         for paths, frame in self._parts([*_KEY, *others]):
-            mine = self.within.lazy().filter(pl.col("shard").is_in(list(paths)))
+            mine = self.within.lazy.filter(pl.col("shard").is_in(list(paths)))
             rows = mine.select(pl.col("shard").cast(pl.String), pl.col("row").cast(pl.Int64), *names)
             yield frame.select(*_KEY, *others).join(rows, on=_KEY)
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from scorer.analysis import bootstrap
-from scorer.analysis.bootstrap import correlations, mean, resample, share_interval
+from scorer.analysis import bootstrap, resampled_correlation
+from scorer.analysis.bootstrap import mean, resample, share_interval
 from scorer.analysis.correlation import STATISTICS
+from scorer.analysis.resampled_correlation import correlations
 
 
 def table(n, items, *, seed=0, grades=False):
@@ -71,7 +72,7 @@ def test_the_projection_agrees_with_the_exact_bootstrap(monkeypatch, grades):
     x, y, item = table(800, 200, grades=grades)
     drawn = resample(item, 300, seed=1)
     exact = correlations(x, y, drawn)
-    monkeypatch.setattr(bootstrap, "EXACT_ROWS", 0)
+    monkeypatch.setattr(resampled_correlation, "EXACT_ROWS", 0)
     projected = correlations(x, y, drawn)
     for name in STATISTICS:
         assert projected[name].std() == pytest.approx(exact[name].std(), rel=0.04), name
@@ -121,7 +122,7 @@ def test_interval_is_none_for_one_item_or_mostly_undefined_resamples():
 
 @pytest.mark.parametrize("constant", [0.0, 0.1])
 def test_projection_of_a_constant_column_is_undefined(monkeypatch, constant):
-    monkeypatch.setattr(bootstrap, "EXACT_ROWS", 0)
+    monkeypatch.setattr(resampled_correlation, "EXACT_ROWS", 0)
     found = correlations(np.full(50, constant), np.arange(50.0), resample(np.arange(50), 20, seed=0))
     assert all(np.isnan(found[name]).all() for name in ("pearson", "spearman", "kendall"))
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from scorer.analysis.calibrated_ties import calibrate_ties
 from scorer.analysis.correlation import (
     STATISTICS,
     by_group,
-    calibrate_ties,
     kendall,
     midranks,
     pairwise_accuracy,

@@ -83,7 +83,8 @@ def test_take_reports_every_wrong_column_at_once(frame):
         take(frame.lazy(), ["scores", "humn"], ["modle"])
     assert len(caught.value.problems) == 3
     assert "did you mean score?" in caught.value.problems[0]
-    assert "there are id, score, model." in caught.value.problems[1]
+    assert "did you mean model?" in caught.value.problems[1]
+    assert "there are id, score, model." in caught.value.problems[2]
 
 
 def test_take_refuses_columns_that_cannot_serve(frame):

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.analysis import rank_correlation as module
-from scorer.analysis.bootstrap import EXACT_ROWS, Bootstrap, Resamples, spearman_draws
+from scorer.analysis.bootstrap import Bootstrap, Resamples
 from scorer.analysis.correlation import Codes, Floats, spearman
 from scorer.analysis.rank_correlation import rank_correlation
+from scorer.analysis.resampled_correlation import EXACT_ROWS, spearman_draws
 
 
 def compared(x: Floats, y: Floats, item: Codes, part: int) -> None:
@@ -42,7 +43,7 @@ def test_parts_and_projection_are_those_of_the_whole(seed: int, rows: int, value
     with pytest.MonkeyPatch.context() as patch:
         if rows > 20:  # the way of many rows, which the bootstrap has as well
             patch.setattr(module, "EXACT_ROWS", 10)
-            patch.setattr("scorer.analysis.bootstrap.EXACT_ROWS", 10)
+            patch.setattr("scorer.analysis.resampled_correlation.EXACT_ROWS", 10)
         compared(x, y, draw.integers(0, 8, rows), part)
 
 

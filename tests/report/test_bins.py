@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scorer.report.page.bins import bins_of
 from scorer.report.page.conditions import between, equals, together
+from scorer.report.page.seen import quantiles, seen
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False) | st.integers(-5, 5).map(float) | st.sampled_from([0.1 + 0.2, 1 / 3])
 
@@ -22,7 +23,7 @@ def test_every_value_is_in_the_one_bin_whose_condition_it_meets(values: list[flo
     column = np.array(values)
     known = column[np.isfinite(column)]
     scale = (float(known.min()) - 1, float(known.max()) + 1) if scaled and len(known) else None
-    bins = bins_of('a "score"', column, scale)
+    bins = bins_of('a "score"', seen([column]), scale)
     if bins is None:
         assert not len(known)
         return
@@ -37,14 +38,14 @@ def test_every_value_is_in_the_one_bin_whose_condition_it_meets(values: list[flo
 
 
 def test_bins_of_a_scale_have_each_whole_number_and_of_many_values_equal_ranges() -> None:
-    few = bins_of("score", np.array([2.0, 4.0]), (1.0, 5.0))
+    few = bins_of("score", seen([np.array([2.0]), np.array([4.0, math.inf])]), (1.0, 5.0))
     assert few
     assert few.values == [1.0, 2.0, 3.0, 4.0, 5.0]
-    many = bins_of("score", np.linspace(0.0, 1.0, 50), (0.0, 1.0))
+    many = bins_of("score", seen([np.linspace(0.0, 1.0, 50)]), (0.0, 1.0))
     assert many
     assert (many.size, many.edges[0], many.edges[-1]) == (20, 0.0, 1.0)
     assert many.codes(np.array([0.0, 0.05, 1.0])).tolist() == [0, 1, 19]
-    assert bins_of("score", np.array([math.nan])) is None
+    assert bins_of("score", seen([np.array([math.nan])])) is None
 
 
 @pytest.mark.parametrize("value", [math.inf, "a\0b", object()])
@@ -52,3 +53,10 @@ def test_a_value_that_sql_cannot_name_has_no_condition(value: object) -> None:
     assert equals("score", value) is None
     assert together(["a = 1", equals("score", value)]) is None
     assert between("\0derived", 0.0, 1.0, closed=True) is None
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=40), st.integers(1, 7))
+def test_quantiles_of_parts_are_those_of_all_numbers(values: list[float], part: int) -> None:
+    shares = np.linspace(0, 1, 11)
+    found = quantiles([np.array(values[at : at + part]) for at in range(0, len(values), part)], shares)
+    np.testing.assert_allclose(found, np.quantile(np.array(values), shares), rtol=1e-12, atol=1e-12)

@@ -10,6 +10,7 @@ from support.finished_runs import finished_run
 from support.recorded import recorded_run
 
 import scorer
+from scorer.analysis.packed import Packed
 from scorer.errors import SpecError
 from scorer.report.collecting import collect_all
 from scorer.report.columns import GivenColumns
@@ -153,7 +154,7 @@ def test_picks_over_rows_in_memory_keep_to_them_and_read_other_columns_of_the_fi
     rows = [{"id": f"r{n}", "question": "q", "response": "x"} for n in range(3)]
     table = open_runs(recorded_run(tmp_path, rows, [["1", "2"], ["1", "5"], ["3", "4"]], samples=2))
     some = table.results.filter(pl.col("row") != 1).select("shard", "row", "score").collect()
-    best, spread = pick_rows(table.over(some, table.columns), [Wanted("best", 5), Wanted("spread", 5)])
+    best, spread = pick_rows(table.over(Packed([some]), table.columns), [Wanted("best", 5), Wanted("spread", 5)])
     assert [row for _, row in best.rows] == [2, 0]
     assert {row for _, row in spread.rows} == {0, 2}
 

@@ -149,18 +149,14 @@ class Connection(asyncio.Protocol):
             return
         if not self.heard:
             self.heard = True
-            assert self._transport is not None
-            self._early = self._unsent or self._transport.get_write_buffer_size() > 0
+            self._early = self.unsent
         try:
             reader.feed(data)
         except (Malformed, NotSpoken) as error:
             self._fail(error)
             return
         if reader.complete:
-            if self._early or not reader.keep_alive:
-                self._completed()
-            else:
-                self._wake()
+            self._completed()
         elif reader.needs > self.granted:
             assert self._transport is not None
             self._transport.pause_reading()

@@ -34,7 +34,7 @@ def answer(of: Population, board: Ranking | None, known: Checked, far: Progress)
     judge, command = (_SIMULATED, None) if far.simulated else _judge(of, known, folders)
     said = _systems(of, board, far)
     tipping = _tipping(of, board) if board is not None and not far.withheld else None
-    if board is None and np.isfinite(of.scores).any():
+    if board is None and of.has_scores:
         tipping = "To compare systems, name the column that tells them apart with --system COL."
     return Answer(said, tipping, judge, list(_assumes(of, board)), command)
 
@@ -44,9 +44,9 @@ def _systems(of: Population, board: Ranking | None, far: Progress) -> str:
         return f"None of the {of.finished:,} finished rows can be counted: {' '.join(of.left_out)}"
     if not of.rows:
         return "No row is finished yet." if far.rows else "The run has no rows."
-    if not np.isfinite(of.scores).any() and sum(of.errors.values()) < of.finished:
+    if not of.has_scores and sum(of.errors.values()) < of.finished:
         return f"No row has a value in {of.score}."
-    if not np.isfinite(of.scores).any():
+    if not of.has_scores:
         errors = ", ".join(f"{name} {count:,}" for name, count in of.errors.items())
         return f"No row has a score: all {of.finished:,} finished rows failed ({errors})."
     if far.simulated:
@@ -65,7 +65,7 @@ def _systems(of: Population, board: Ranking | None, far: Progress) -> str:
 
 def _mean(of: Population, board: Ranking | None) -> str:
     """The mean of all rows, where there are no systems to compare."""
-    (mean,) = grouped_means(of.scores, np.zeros(of.rows, dtype=np.int64), 1, of.drawn)
+    (mean,) = grouped_means(of, lambda part: part.scores, lambda part: np.zeros(len(part.places), dtype=np.int64), 1)
     name = None if board is None else board.systems["system"][0]
     scale = f" on the scale {of.scale[0]:g} to {of.scale[1]:g}" if of.scale else ""
     what = f"The mean {_measured(of)}"
@@ -145,9 +145,8 @@ def _favour(of: Population, first: str, second: str) -> str | None:
     system = of.columns.system
     if system is None or not of.people or of.scale is None:
         return None
-    human = of.floats(of.human)
-    known = human[np.isfinite(human)]
-    if not len(known) or known.min() < of.scale[0] or known.max() > of.scale[1]:
+    known = of.seen(of.human)
+    if not known.rows or known.low < of.scale[0] or known.high > of.scale[1]:
         return None  # on another scale a difference says nothing
     lead = number_of(of.score, of.frame.schema[of.score]) - number_of(of.human, of.frame.schema[of.human])
     item = [of.columns.item] if of.columns.item is not None else []
@@ -183,7 +182,7 @@ def _judge(of: Population, known: Checked, folders: list[str]) -> tuple[str, str
         if perhaps := perhaps_human(of.table.schema):
             hold = "may hold some: name it" if len(perhaps) == 1 else "may hold some: name one"
             return f"{others} {said} {listed(perhaps)} {hold} with --human COL.".strip(), None
-        if not np.isfinite(of.scores).any() or not of.options.rows:
+        if not of.has_scores or not of.options.rows:
             return f"{others} {said} Name one with --human COL.".strip(), None
         command = shlex.join(["scorer", "estimate", *folders, "--score", of.score, *_LABELS])
         asked = "Label the random rows below, save labels.csv, and estimate what people would give to all rows:"

@@ -9,8 +9,8 @@ import numpy as np
 
 from scorer.analysis.correlation import Codes, Floats
 from scorer.report.page.conditions import between, equals
+from scorer.report.page.seen import FEW, Seen
 
-FEW = 11
 RANGES = 20
 
 
@@ -49,21 +49,18 @@ class Bins:
         return between(self.name, self.edges[code], self.edges[code + 1], closed=code == self.size - 1)
 
 
-def bins_of(
-    name: str, values: Floats, scale: tuple[float, float] | None = None, *, ranges: int = RANGES
-) -> Bins | None:
-    """Bins of the values that are not NaN, from end to end of the scale where one is known; None without a value.
+def bins_of(name: str, of: Seen, scale: tuple[float, float] | None = None, *, ranges: int = RANGES) -> Bins | None:
+    """Bins of the numbers seen in a column, from end to end of the scale where one is known; None without a number.
 
     Up to FEW different values have a bin each; whole numbers of a short scale also where they do not occur.
     """
-    known = np.unique(values[np.isfinite(values)])
-    if not len(known):
+    if not of.rows:
         return None
-    low, high = (min(known[0], scale[0]), max(known[-1], scale[1])) if scale else (known[0], known[-1])
-    low, high = float(low), float(high)
-    if (known == np.round(known)).all() and high - low < FEW and low == round(low):
+    low, high = (min(of.low, scale[0]), max(of.high, scale[1])) if scale else (of.low, of.high)
+    known = np.asarray(of.few)
+    if of.whole and high - low < FEW and low == round(low):
         known = np.arange(low, high + 1)
-    if len(known) <= FEW:
+    if len(known):
         middle = (known[1:] + known[:-1]) / 2
         half = float(np.diff(known).min()) / 2 if len(known) > 1 else 0.5
         edges = [known[0] - half, *middle, known[-1] + half]

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import numpy as np
-
 from scorer.counted import counted
 from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
@@ -17,7 +15,7 @@ from scorer.output.status import Status, history_of, status
 from scorer.report.page import answer, how, judge, rows, run, strip, systems, training, where
 from scorer.report.page.agreement import checked
 from scorer.report.page.data import Card, Judge, Page, RowId, RowList, Systems, Training, Where
-from scorer.report.page.groups import Group, RowsOf
+from scorer.report.page.groups import Group, RowsOf, count_groups
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.population import Population, open_population
 from scorer.report.page.suspects import suspects
@@ -47,12 +45,12 @@ def _page(of: Population, states: Mapping[str, Status]) -> Page:
     board = systems.ranking(of)
     far = strip.progress(states, of.names(of.columns.system))
     known = checked(of)
-    groups = _groups(of, board)
+    groups = count_groups(_groups(of, board), of.parts())
     far_apart = {} if far.withheld else systems.differing(of, board)
     chosen = rows.choose(of, groups, far_apart.values())
     cards, places, unread = rows.cards(of, chosen)
     ids = [card.id for card in cards]
-    rows_of = RowsOf(groups, np.array(places, dtype=np.int64), ids, of.where)
+    rows_of = RowsOf(groups, of.at(places), ids, of.where)
     number = dict(zip(places, ids, strict=True))
     panels = _Panels(
         systems.panel(of, board, rows_of, far.withheld, _pair_ids(far_apart, number)),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from scorer.analysis.correlation import Codes
-from scorer.report.page.groups import Group
+from scorer.report.page.groups import Counted
+from scorer.report.page.part import Part
 
 EACH = 3
 """Candidates of each group, drawn by chance."""
@@ -15,15 +16,24 @@ POOL = 50_000
 """So many rows, drawn by chance, hold candidates of all but the smallest groups."""
 
 
-def cover(groups: Sequence[Group], first: Iterable[int], rest: Iterable[int], most: int, seed: int = 0) -> list[int]:
-    """At most `most` rows, by their place: all of `first`, then one for each group of `groups`, then `rest`.
+def cover(
+    groups: Sequence[Counted],
+    at: Callable[[Codes], Part],
+    rows: int,
+    first: Iterable[int],
+    rest: Iterable[int],
+    most: int,
+    seed: int = 0,
+) -> list[int]:
+    """At most `most` of `rows` rows, by their place: all of `first`, one for each group of `groups`, then `rest`.
 
-    Of the rows left, the next is the one whose groups without a row have the greatest weight in all. Where not all
-    groups can have a row, those of the smallest weights get none. The order is that in which rows were chosen.
+    `at` gives the rows at some places. Of the rows left, the next is the one whose groups without a row have the
+    greatest weight in all. Where not all groups can have a row, those of the smallest weights get none. The order is
+    that in which rows were chosen.
     """
     chosen = dict.fromkeys(first)
     chosen = dict.fromkeys(list(chosen)[:most])
-    for row in _greedy([group for group in groups if len(group.codes)], list(chosen), most - len(chosen), seed):
+    for row in _greedy(groups if rows else (), at, rows, list(chosen), most - len(chosen), seed):
         chosen[row] = None
     for row in rest:
         if len(chosen) >= most:
@@ -32,16 +42,19 @@ def cover(groups: Sequence[Group], first: Iterable[int], rest: Iterable[int], mo
     return list(chosen)
 
 
-def _greedy(groups: Sequence[Group], chosen: Sequence[int], most: int, seed: int) -> list[int]:
+def _greedy(
+    groups: Sequence[Counted], at: Callable[[Codes], Part], rows: int, chosen: Sequence[int], most: int, seed: int
+) -> list[int]:
     if not groups or most <= 0:
         return []
     rng = np.random.default_rng(seed)
-    pool = _pool(len(groups[0].codes), rng)
-    candidates = rng.permutation(np.unique(np.concatenate([_candidates(group, pool) for group in groups])))
-    codes = [group.codes[candidates] for group in groups]
-    wanted = [np.append(np.where(group.counts > 0, group.weight, 0.0), 0.0) for group in groups]  # -1: the last
-    for group, open_ in zip(groups, wanted, strict=True):
-        open_[group.codes[list(chosen)]] = 0.0
+    pool = at(_pool(rows, rng))
+    candidates = rng.permutation(np.unique(np.concatenate([_candidates(one, pool) for one in groups])))
+    taken, there = at(candidates), at(np.array(chosen, dtype=np.int64))
+    codes = [one.group.of(taken) for one in groups]
+    wanted = [np.append(np.where(one.counts > 0, one.group.weight, 0.0), 0.0) for one in groups]  # -1: the last
+    for one, open_ in zip(groups, wanted, strict=True):
+        open_[one.group.of(there)] = 0.0
     found: list[int] = []
     while len(found) < most and len(candidates):
         gain = np.zeros(len(candidates))
@@ -63,18 +76,12 @@ def _pool(rows: int, rng: np.random.Generator) -> Codes:
     return rng.permutation(np.unique(rng.integers(0, rows, POOL)))
 
 
-def _candidates(group: Group, pool: Codes) -> Codes:
+def _candidates(one: Counted, pool: Part) -> Codes:
     """Up to EACH rows of each group among those of `pool`, in its order; of a group that has none there its first."""
-    codes = group.codes[pool]
+    codes = one.group.of(pool)
     sorted_ = np.argsort(codes, kind="stable")
     ranked = codes[sorted_]
     starts = np.searchsorted(ranked, ranked, side="left")
     few = sorted_[(np.arange(len(ranked)) - starts < EACH) & (ranked >= 0)]
-    found = pool[few]
-    if len(pool) < len(group.codes):
-        seen = np.zeros(group.size + 1, dtype=bool)
-        seen[codes] = True
-        left = np.flatnonzero((group.codes >= 0) & ~seen[group.codes])
-        _, at = np.unique(group.codes[left], return_index=True)
-        found = np.concatenate([found, left[at]])
-    return found
+    left = (one.first >= 0) & (np.bincount(codes + 1, minlength=one.group.size + 1)[1:] == 0)
+    return np.concatenate([pool.places[few], one.first[left]])

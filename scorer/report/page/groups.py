@@ -2,87 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scorer.analysis.correlation import Codes
 from scorer.report.page.conditions import together
 from scorer.report.page.data import RowId, Rows
+from scorer.report.page.part import Part
 
 MOST_IDS = 12
 """Rows that a mark names; the page's own lists have more."""
-COUNTED = 65_536
-"""Rows that are counted at a time."""
-NarrowCodes = NDArray[np.signedinteger[Any]]
-"""Codes of rows in the smallest type that holds them: a page has ten groups for each row."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """A division of the rows into `size` groups: `codes` has the group of each row, -1 for rows of none.
+    """A division of the rows into `size` groups: `codes` gives the group of each row of a part, -1 for rows of none.
 
     `where` returns the SQL condition of a group, None where there is no such condition. The greater its `weight`, the
-    sooner each group gets a row in the page. `codes` may be given in any type of integers.
+    sooner each group gets a row in the page.
     """
 
-    codes: NarrowCodes
+    codes: Callable[[Part], Codes]
     size: int
     where: Callable[[int], str | None]
     weight: float = 1.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "codes", self.codes.astype(_type_for(self.size), copy=False))
-
-    @cached_property
-    def counts(self) -> Codes:
-        """The number of rows of each group."""
-        counts = np.zeros(self.size + 1, dtype=np.int64)
-        for first in range(0, len(self.codes), COUNTED):
-            part = self.codes[first : first + COUNTED].astype(np.int64)
-            counts += np.bincount(part + 1, minlength=self.size + 1)
-        return counts[1:]
+    def of(self, part: Part) -> Codes:
+        """The group of each row."""
+        return part.once(self, lambda: self.codes(part))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The number of rows of each group, and the place of its first row, -1 without any."""
+
+    group: Group
+    counts: Codes
+    first: Codes
+
+
+def count_groups(groups: Mapping[str, Group], parts: Iterable[Part]) -> dict[str, Counted]:
+    """Counts all groups in one pass over the rows."""
+    found = {
+        name: Counted(group, np.zeros(group.size, dtype=np.int64), np.full(group.size, -1, dtype=np.int64))
+        for name, group in groups.items()
+    }
+    for part in parts:
+        for one in found.values():
+            codes = one.group.of(part)
+            counts = np.bincount(codes + 1, minlength=one.group.size + 1)[1:]
+            if ((counts > 0) & (one.first < 0)).any():
+                new, at = np.unique(codes, return_index=True)
+                at, new = at[new >= 0], new[new >= 0]
+                unset = one.first[new] < 0
+                one.first[new[unset]] = part.places[at[unset]]
+            one.counts[:] += counts
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class RowsOf:
-    """The rows behind each mark. `shown` are the places of the rows in the page, in its order, and `ids` their ids.
+    """The rows behind each mark. `shown` are the rows in the page, in its order, and `ids` their ids.
 
     `where` is the condition of the page's population, "" where it holds for every row.
     """
 
-    groups: Mapping[str, Group]
-    shown: Codes
+    groups: Mapping[str, Counted]
+    shown: Part
     ids: Sequence[RowId]
     where: str
 
     def __call__(self, group: str, code: int) -> Rows:
         """The rows of one group."""
         found = self.groups[group]
-        mine = np.flatnonzero(found.codes[self.shown] == code)[:MOST_IDS]
+        mine = np.flatnonzero(found.group.of(self.shown) == code)[:MOST_IDS]
         return Rows(
-            int(found.counts[code]), [self.ids[at] for at in mine.tolist()], together([self.where, found.where(code)])
+            int(found.counts[code]),
+            [self.ids[at] for at in mine.tolist()],
+            together([self.where, found.group.where(code)]),
         )
 
 
 def crossed(first: Group, second: Group, weight: float) -> Group:
     """The groups of both: the code is that of the first times the size of the second, plus that of the second."""
-    size = first.size * second.size
-    codes = first.codes.astype(_type_for(size))
-    codes *= second.size
-    codes += second.codes
-    codes[(first.codes < 0) | (second.codes < 0)] = -1
+
+    def codes(part: Part) -> Codes:
+        one, other = first.of(part), second.of(part)
+        return np.where((one < 0) | (other < 0), -1, one * second.size + other)
 
     def where(code: int) -> str | None:
         return together([first.where(code // second.size), second.where(code % second.size)])
 
-    return Group(codes, size, where, weight)
-
-
-def _type_for(size: int) -> np.dtype[np.signedinteger[Any]]:
-    """The smallest type of signed integers that holds the codes of so many groups, and -1."""
-    return next(np.dtype(kind) for kind in (np.int8, np.int16, np.int32, np.int64) if size <= np.iinfo(kind).max)
+    return Group(codes, first.size * second.size, where, weight)

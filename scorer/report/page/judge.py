@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scorer.analysis.bias import position_of_orders, self_preference
-from scorer.analysis.correlation import Floats
+from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
 from scorer.report.page.agreement import Checked, agreement_of, ceiling_of
 from scorer.report.page.bins import Bins, bins_of
@@ -15,8 +17,10 @@ from scorer.report.page.data import Calibration, Confusion, Judge, Rows, Scatter
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.length_bias import length_bias
 from scorer.report.page.means import grouped_means, interval
+from scorer.report.page.part import Part
 from scorer.report.page.population import Population
 from scorer.report.page.retest import retest
+from scorer.report.page.seen import quantiles, seen
 
 RANGES = 5
 """Ranges of a confusion matrix, where values are too many."""
@@ -28,14 +32,18 @@ def groups(of: Population) -> dict[str, Group]:
     """The rows of a cell of each confusion matrix, of a step of the calibration, and of a length."""
     found = {}
     for name, bins in _sides(of).items():
-        values = of.scores if name == "judge" else of.floats(of.human if name == "people" else name)
-        found[name] = Group(bins.codes(values), bins.size, bins.where, weight=0.0)
+        column = of.score if name == "judge" else of.human if name == "people" else name
+        found[name] = Group(partial(_binned, bins, column), bins.size, bins.where, weight=0.0)
     for name in [name for name in found if name != "judge"]:
         found[f"judge, {name}"] = crossed(found[name], found["judge"], weight=4.0)
-    steps = _steps(of.score, of.scores, of.floats(of.human) if of.people else None)
+    steps = _steps(of)
     if steps is not None:
-        found["calibration"] = Group(steps.codes(of.scores), steps.size, steps.where, weight=2.0)
+        found["calibration"] = Group(partial(_binned, steps, of.score), steps.size, steps.where, weight=2.0)
     return found
+
+
+def _binned(bins: Bins, column: str, part: Part) -> Codes:
+    return bins.codes(part.floats(column))
 
 
 def panel(of: Population, known: Checked, rows: RowsOf) -> Judge | None:
@@ -67,11 +75,10 @@ def _sides(of: Population) -> dict[str, Bins]:
     columns = {**({"people": of.human} if of.people else {}), **{name: name for name in of.columns.scores[1:]}}
     found = {}
     for name, column in columns.items():
-        values = of.floats(column)
-        bins = bins_of(of.comparable(column), values, ranges=RANGES)
-        if bins is not None and np.isfinite(values[np.isfinite(of.scores)]).any():
+        bins = bins_of(of.comparable(column), of.seen(column), ranges=RANGES)
+        if bins is not None and any(_both(part, column).any() for part in of.parts()):
             found[name] = bins
-    mine = bins_of(of.score, of.scores, of.scale, ranges=RANGES)
+    mine = bins_of(of.score, of.seen(of.score), of.scale, ranges=RANGES)
     return {**found, "judge": mine} if found and mine is not None else {}
 
 
@@ -84,29 +91,40 @@ def _confusion(of: Population, side: str, sides: Mapping[str, Bins], rows: RowsO
     return Confusion(", ".join(of.people) if side == "people" else of.run_of(side), people, judge, cells)
 
 
-def _steps(name: str, values: Floats, only: Floats | None) -> Bins | None:
-    """Bins of rising values: a value each where few occur, else parts of about equally many rows with `only`."""
-    if only is None:
+def _both(part: Part, column: str) -> NDArray[np.bool_]:
+    """Which rows have a score and a number in a column."""
+    both: NDArray[np.bool_] = np.isfinite(part.scores) & np.isfinite(part.floats(column))
+    return both
+
+
+def _steps(of: Population) -> Bins | None:
+    """Bins of rising scores of labelled rows: a value each where few occur, else parts of about equally many rows."""
+    if not of.people:
         return None
-    known = values[np.isfinite(values) & np.isfinite(only)]
-    if not len(known):
+
+    def labelled() -> Iterator[Floats]:
+        return (part.scores[_both(part, of.human)] for part in of.parts())
+
+    known = seen(labelled())
+    if not known.rows:
         return None
-    few = bins_of(name, known)
+    few = bins_of(of.score, known)
     if few is not None and few.values:
         return few
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, STEPS + 1)))
-    return Bins(name, [float(edge) for edge in edges])
+    edges = np.unique(quantiles(labelled(), np.linspace(0, 1, STEPS + 1)))
+    return Bins(of.score, [float(edge) for edge in edges])
 
 
 def _calibration(of: Population, rows: RowsOf) -> Iterator[Calibration]:
     if "calibration" not in rows.groups:
         return
-    group = rows.groups["calibration"]
-    human = of.floats(of.human)
-    labelled = np.isfinite(human) & np.isfinite(of.scores)
-    codes = np.where(labelled, group.codes, -1)
-    means = grouped_means(of.scores, codes, group.size, None if of.drawn is None else of.drawn)
-    values = grouped_means(human, codes, group.size, of.drawn)
+    group = rows.groups["calibration"].group
+
+    def codes(part: Part) -> Codes:
+        return np.where(_both(part, of.human), group.of(part), -1)
+
+    means = grouped_means(of, lambda part: part.scores, codes, group.size)
+    values = grouped_means(of, lambda part: part.floats(of.human), codes, group.size)
     for code, (score, value) in enumerate(zip(means, values, strict=True)):
         if score.value is not None and value.n:
             shown: Rows = rows("calibration", code)
@@ -129,7 +147,7 @@ def _position(of: Population) -> Iterator[Statistic]:
     """Of the first run, where it compared pairs in both orders."""
     first = next(iter(of.table.runs))
     given, swapped = (of.table.of_run(first, name) for name in ("preference_given", "preference_swapped"))
-    if given not in of.frame.columns or swapped not in of.frame.columns:
+    if given not in of.frame.schema or swapped not in of.frame.schema:
         return
     position = position_of_orders(of.lazy, given, swapped, item=of.columns.item, bootstrap=of.bootstrap)
     yield Statistic(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from scorer.analysis.packed import Packed
 from scorer.analysis.unread import NO_REPLY_TO_READ
 from scorer.report.page.conditions import column, literal
 from scorer.report.run_table import RunTable
@@ -19,24 +20,30 @@ class LeftOut:
     `where` is "" where all rows stay.
     """
 
-    rows: pl.DataFrame
+    rows: Packed
     sentences: Sequence[str]
     where: str
 
 
-def leave_out(table: RunTable, rows: pl.DataFrame, names: Sequence[str]) -> LeftOut:
+def leave_out(table: RunTable, rows: Packed, names: Sequence[str]) -> LeftOut:
     """Leaves out rows that had nothing to judge, that lack one of `names`, and of several runs those that one lacks.
 
-    A row with two reasons counts for the first.
+    A row with two reasons counts for the first. Where some go, `rows` is empty afterwards.
     """
-    sentences, conditions = [], []
-    for rule in _rules(table, names):
-        kept = rows.filter(rule.kept)
-        if count := rows.height - kept.height:
-            sentences.append(f"{count:,} {'row' if count == 1 else 'rows'} {rule.why}")
-            conditions.append(rule.where)
-        rows = kept
-    return LeftOut(rows, sentences, " AND ".join(conditions))
+    rules = list(_rules(table, names))
+    stays: list[pl.Expr] = [pl.lit(True)]
+    for rule in rules:
+        stays.append(stays[-1] & rule.kept)
+    gone = [
+        (before & ~rule.kept).sum().alias(str(n)) for n, (before, rule) in enumerate(zip(stays, rules, strict=False))
+    ]
+    counts = rows.lazy.select(gone).collect(engine="streaming").row(0) if rules else ()
+    left = [(rule, count) for rule, count in zip(rules, counts, strict=True) if count]
+    return LeftOut(
+        Packed(part.filter(stays[-1]) for part in rows.drained()) if left else rows,
+        [f"{count:,} {'row' if count == 1 else 'rows'} {rule.why}" for rule, count in left],
+        " AND ".join(rule.where for rule, _ in left),
+    )
 
 
 @dataclass(frozen=True, slots=True)

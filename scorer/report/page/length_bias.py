@@ -6,10 +6,13 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.bias import by_length
+from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
 from scorer.report.page.data import Interval, Scatter, Statistic
 from scorer.report.page.means import grouped_means, interval
+from scorer.report.page.part import Part
 from scorer.report.page.population import Population
+from scorer.report.page.seen import quantiles
 from scorer.report.page.text_lengths import LENGTH
 
 STEPS = 10
@@ -17,7 +20,7 @@ STEPS = 10
 
 def length_bias(of: Population) -> tuple[list[Statistic], Scatter | None]:
     """Spearman's correlations of score and length, and the mean score in parts of about equally many rows."""
-    if LENGTH not in of.frame.columns:
+    if LENGTH not in of.frame.schema:
         return [], None
     found = []
     try:
@@ -42,14 +45,20 @@ def length_bias(of: Population) -> tuple[list[Statistic], Scatter | None]:
 
 
 def _scatter(of: Population) -> Scatter | None:
-    length = of.floats(LENGTH)
-    both = np.isfinite(length) & np.isfinite(of.scores)
-    edges = np.unique(np.quantile(length[both], np.linspace(0, 1, STEPS + 1)))
+    def lengths(part: Part) -> Floats:
+        return np.where(np.isfinite(part.scores), part.floats(LENGTH), np.nan)
+
+    known = (values[np.isfinite(values)] for values in map(lengths, of.parts()))
+    edges = np.unique(quantiles(known, np.linspace(0, 1, STEPS + 1)))
     if len(edges) < 3:
         return None
-    codes = np.where(both, np.searchsorted(edges[1:-1], length, side="right"), -1)
+
+    def codes(part: Part) -> Codes:
+        length = lengths(part)
+        return np.where(np.isfinite(length), np.searchsorted(edges[1:-1], length, side="right"), -1)
+
     size = len(edges) - 1
-    means = grouped_means(of.scores, codes, size, of.drawn)
-    lengths = grouped_means(length, codes, size, of.drawn)
-    kept = [(one.value, mean) for one, mean in zip(lengths, means, strict=True) if one.value is not None]
+    means = grouped_means(of, lambda part: part.scores, codes, size)
+    middles = grouped_means(of, lengths, codes, size)
+    kept = [(one.value, mean) for one, mean in zip(middles, means, strict=True) if one.value is not None]
     return Scatter([length for length, _ in kept], [mean for _, mean in kept])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,13 +11,16 @@ import polars as pl
 
 from scorer.analysis.bootstrap import Bootstrap, Resamples
 from scorer.analysis.columns import missing_columns
-from scorer.analysis.correlation import Codes, Floats
+from scorer.analysis.correlation import Codes
+from scorer.analysis.packed import Packed
 from scorer.analysis.score_range import scale_of_judge
 from scorer.errors import SpecError
 from scorer.report.columns import RunColumns, may_be_name, may_be_number, number
 from scorer.report.page.left_out import leave_out
 from scorer.report.page.options import ReportOptions
-from scorer.report.page.read_rows import read_rows, with_enums
+from scorer.report.page.part import Part
+from scorer.report.page.read_rows import distinct, read_rows, trimmed
+from scorer.report.page.seen import Seen, seen
 from scorer.report.page.text_lengths import Lengths, lengths_of
 from scorer.report.picks import condition
 from scorer.report.run_table import RunTable
@@ -32,7 +35,7 @@ MOST_NAMES = {"system": 300, "task": 200}
 
 @dataclass(frozen=True)
 class Population:
-    """The rows of a page as a frame in memory. It holds no text of any row.
+    """The rows of a page in memory, some bytes a row. It holds no text of any row.
 
     `frame` has the columns `shard` and `row`, those of `columns` (names as Enum, items as numbers), the people's, the
     step, the mix, further result columns, and the lengths of the responses where they are known. `columns.human` is
@@ -46,13 +49,14 @@ class Population:
     options: ReportOptions
     columns: RunColumns
     people: Sequence[str]
-    frame: pl.DataFrame
+    frame: Packed
     finished: int
     errors: Mapping[str, int]
     left_out: Sequence[str]
     where: str
     lengths: Lengths
     notes: Sequence[str] = ()
+    _seen: dict[str, Seen] = field(default_factory=dict)
 
     @property
     def score(self) -> str:
@@ -64,10 +68,10 @@ class Population:
         """The column of the first run's errors."""
         return self.table.of_run(next(iter(self.table.runs)), "error")
 
-    def first(self, name: str) -> pl.Series | None:
+    def first(self, name: str) -> str | None:
         """A result column of the first run; None where the results have no such column."""
         found = self.table.of_run(next(iter(self.table.runs)), name)
-        return self.frame[found] if found in self.frame.columns else None
+        return found if found in self.frame.schema else None
 
     @property
     def human(self) -> str:
@@ -79,18 +83,45 @@ class Population:
     def rows(self) -> int:
         return self.frame.height
 
-    @property
+    @cached_property
     def items(self) -> int:
         """How many items the rows are of; the rows themselves without a column of items."""
-        return self.rows if self.columns.item is None else int(self.frame[self.columns.item].n_unique())
+        if self.columns.item is None:
+            return self.rows
+        there = np.zeros(self._codes_of_items, dtype=bool)
+        for part in self.parts():
+            there[part.items] = True
+        return int(there.sum())
+
+    @cached_property
+    def _codes_of_items(self) -> int:
+        """One more than the largest code of an item."""
+        if self.columns.item is None:
+            return self.rows
+        return 1 + max((int(part.items.max(initial=-1)) for part in self.parts()), default=-1)
 
     @cached_property
     def scale(self) -> tuple[float, float] | None:
         """The judge's scale; None where it has none, or a score lies outside of it."""
         run = next(iter(self.table.runs))
         scale = scale_of_judge(self.table.judges[run].options, self.score.removeprefix(f"{run}."))
-        known = self.scores[np.isfinite(self.scores)]
-        return scale if scale and len(known) and scale[0] <= known.min() and known.max() <= scale[1] else None
+        known = self.seen(self.score)
+        return scale if scale and known.rows and scale[0] <= known.low and known.high <= scale[1] else None
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether a row has a score."""
+        return self.seen(self.score).rows > 0
+
+    def seen(self, name: str) -> Seen:
+        """The numbers of a column."""
+        if name not in self._seen:
+            self._seen[name] = seen(part.floats(name) for part in self.parts())
+        return self._seen[name]
+
+    def count(self, name: str) -> int:
+        """How many rows have a value in a column."""
+        return sum(part.column(name).count() for part in self.parts())
 
     def comparable(self, name: str) -> str:
         """A column's name where SQL can compare its values with numbers; else one that no condition can have."""
@@ -102,7 +133,17 @@ class Population:
 
     @property
     def lazy(self) -> pl.LazyFrame:
-        return self.frame.lazy()
+        return self.frame.lazy
+
+    def parts(self) -> Iterator[Part]:
+        """The rows some at a time."""
+        for first, rows, read in self.frame.parts():
+            yield Part(read, np.arange(first, first + rows, dtype=np.int64), self.score, self.columns.item)
+
+    def at(self, places: Sequence[int] | Codes) -> Part:
+        """The rows at these places, in the order given."""
+        frame = self.frame.rows(places)
+        return Part(frame.get_column, np.asarray(places, dtype=np.int64), self.score, self.columns.item)
 
     def again(self, columns: Sequence[str]) -> Iterator[pl.LazyFrame]:
         """The rows once more, some shards at a time, with columns of the table that are not in memory."""
@@ -115,16 +156,6 @@ class Population:
     def picking(self) -> RunTable:
         """The table of these rows alone, for picks."""
         return self.table.over(self.frame, self.columns)
-
-    @cached_property
-    def scores(self) -> Floats:
-        """The scores, NaN where a row has none."""
-        return self.floats(self.score)
-
-    def floats(self, name: str) -> Floats:
-        """A column of numbers, NaN where a row has none."""
-        found = self.frame.select(number(name, self.frame.schema[name]).fill_null(float("nan"))).to_series()
-        return found.to_numpy().astype(np.float64)
 
     def names(self, name: str | None) -> list[str]:
         """The values of a column that names systems, tasks or mixes, as texts and in order; empty without one."""
@@ -142,10 +173,6 @@ class Population:
             return {}
         return {text: int(text) if kind.is_integer() else float(text) for text in self.names(name)}
 
-    def codes(self, name: str) -> Codes:
-        """The number of each row's value among `names`; -1 where it has none."""
-        return self.frame[name].to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
-
     @cached_property
     def bootstrap(self) -> Bootstrap:
         """How often items are drawn: less often where many systems are compared with each other."""
@@ -155,9 +182,7 @@ class Population:
     @cached_property
     def drawn(self) -> Resamples | None:
         """Resamples of the items; of the rows where no item column is known. None without rows."""
-        item = self.columns.item
-        of_item = np.arange(self.rows) if item is None else self.frame[item].to_numpy().astype(np.int64)
-        return self.bootstrap.draw(of_item) if self.rows else None
+        return self.bootstrap.draw_items(self._codes_of_items) if self.rows else None
 
 
 def open_population(table: RunTable, options: ReportOptions) -> Population:
@@ -170,26 +195,25 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
     wanted = [name for name in _wanted(table, [*columns.scores, *numbers, *names]) if name in table.schema]
     item = columns.item if columns.item not in wanted else None
     lengths = lengths_of(table)
-    rows = read_rows(table, wanted, names, item, lengths.expression)
-    if len(people) > 1:
-        values = [number(name, rows.schema[name]) for name in people]
-        rows = rows.with_columns(pl.mean_horizontal(values).alias(HUMAN))
-        columns = replace(columns, human=HUMAN)
+    mean = [number(name, table.schema[name]) for name in people]
+    more = pl.mean_horizontal(mean).alias(HUMAN) if len(people) > 1 else None
+    columns = replace(columns, human=HUMAN) if more is not None else columns
+    rows = read_rows(table, wanted, names, item, lengths.expression, more)
     columns = replace(columns, item=item)
     columns, empty = _filled(columns, rows)
     columns, notes = _comparable(columns, rows)
     item = columns.item
     names = list(dict.fromkeys(name for name in (columns.system, columns.task, options.mix) if name is not None))
+    finished, errors = rows.height, _errors(table, rows)
     left = leave_out(table, rows, [*names, *([item] if item else [])])
-    counted = rows[table.of_run(next(iter(table.runs)), "error")].drop_nulls().value_counts(sort=True)
     return Population(
         table=table,
         options=options,
         columns=columns,
         people=people,
-        frame=with_enums(left.rows, names),
-        finished=rows.height,
-        errors=dict(counted.iter_rows()),
+        frame=trimmed(left.rows),
+        finished=finished,
+        errors=errors,
         left_out=left.sentences,
         where=left.where,
         lengths=lengths,
@@ -197,14 +221,21 @@ def open_population(table: RunTable, options: ReportOptions) -> Population:
     )
 
 
-def _filled(columns: RunColumns, rows: pl.DataFrame) -> tuple[RunColumns, list[str]]:
+def _errors(table: RunTable, rows: Packed) -> dict[str, int]:
+    """How many rows have each error of the first run, the commonest first."""
+    error = table.of_run(next(iter(table.runs)), "error")
+    counted = rows.lazy.group_by(pl.col(error).cast(pl.String)).len().drop_nulls().collect(engine="streaming")
+    return dict(counted.sort("len", error, descending=[True, False]).iter_rows())
+
+
+def _filled(columns: RunColumns, rows: Packed) -> tuple[RunColumns, list[str]]:
     """The columns without those that were taken by their names and hold no value, and a sentence for each of these."""
     found = {one.partition(" = ")[0] for one in columns.found}
     named = {role: getattr(columns, role) for role in ("item", "system", "task") if role in found}
     empty = {
         role: f"Column {name} has no value in any row: it is not used. --{role} names another."
         for role, name in named.items()
-        if name is not None and 0 < rows.height == rows[name].null_count()
+        if name is not None and rows.height > 0 and not any(part[name].count() for part in rows.frames([name]))
     }
     columns = replace(
         columns,
@@ -215,12 +246,12 @@ def _filled(columns: RunColumns, rows: pl.DataFrame) -> tuple[RunColumns, list[s
     return columns, list(empty.values())
 
 
-def _comparable(columns: RunColumns, rows: pl.DataFrame) -> tuple[RunColumns, list[str]]:
+def _comparable(columns: RunColumns, rows: Packed) -> tuple[RunColumns, list[str]]:
     """The columns without those of systems and tasks that have too many values, and a sentence for each of these."""
     notes = []
     for role, most in MOST_NAMES.items():
         name = getattr(columns, role)
-        if name is None or (count := rows[name].n_unique()) <= most:
+        if name is None or (count := distinct(rows, name)) <= most:
             continue
         notes.append(f"Column {name} has {count:,} values: more than {most} are not compared. --{role} names another.")
         columns = replace(columns, system=None) if role == "system" else replace(columns, task=None)

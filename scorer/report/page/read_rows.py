@@ -2,71 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-import numpy as np
 import polars as pl
 
-from scorer.analysis.reading import TEXTS
+from scorer.analysis.packed import Packed, narrow
+from scorer.analysis.reading import CODE, TEXTS, NamesRead
 from scorer.report.collecting import collect_all
 from scorer.report.run_table import RunTable
 
 
 def read_rows(
-    table: RunTable, wanted: Sequence[str], names: Collection[str], item: str | None, length: pl.Expr | None
-) -> pl.DataFrame:
+    table: RunTable,
+    wanted: Sequence[str],
+    names: Collection[str],
+    item: str | None,
+    length: pl.Expr | None,
+    more: pl.Expr | None = None,
+) -> Packed:
     """All rows that have a result, with the columns `wanted`, `item` and `length` beside `shard` and `row`.
 
-    Values of `names` and all texts are Categorical; items are numbered from 0 in the order of their values, null where
-    a row has none. Numbers have the smallest type of their kind that holds each of them exactly.
+    Values of `names` and all texts are Enum; items are numbered from 0 in the order of their values, null where a row
+    has none. Numbers have the smallest type of their kind that holds each of them exactly. `more` is a further column
+    of numbers, of those wanted.
     """
     others = [*([item] if item is not None else []), *(length.meta.root_names() if length is not None else [])]
-    shards, texts = pl.Enum(list(table.shards)), pl.Categories.random()
-
-    def taken(name: str) -> pl.Expr:
-        text = pl.col(name).cast(pl.String) if name in names else pl.col(name)
-        return text.cast(pl.Categorical(texts)) if name in names or table.schema[name] in TEXTS else text
-
+    texts = {
+        name: NamesRead(name, pl.String() if name in names else table.schema[name])
+        for name in wanted
+        if name in names or table.schema[name] in TEXTS
+    }
+    items = {} if item is None else {item: NamesRead(item, table.schema[item])}
     chosen = [
-        pl.col("shard").cast(shards),
+        pl.col("shard").cast(pl.Enum(list(table.shards))),
         pl.col("row").cast(pl.UInt32),
-        *(taken(name) for name in [*wanted, *([item] if item is not None else [])]),
+        *(pl.col(name).cast(pl.String) if name in names else pl.col(name) for name in wanted),
+        *(pl.col(name) for name in items),
         *([length] if length is not None else []),
+        *([more] if more is not None else []),
     ]
-    parts = [
-        pl.DataFrame([narrow(values) for values in collect_all([part.select(chosen)])[0]])
-        for part in table.parts(["shard", "row", *wanted, *others])
-    ]
-    rows = pl.concat(parts, how="vertical_relaxed")
-    return rows if item is None else rows.with_columns(numbered(rows[item]))
+    coded = {**texts, **items}
+
+    def parts() -> Iterator[pl.DataFrame]:
+        for part in table.parts(["shard", "row", *wanted, *others]):
+            (rows,) = collect_all([part.select(chosen)])
+            yield pl.DataFrame([coded[one.name].read(one) if one.name in coded else narrow(one) for one in rows])
+
+    raw = Packed(parts())
+    enums = {name: pl.Enum(one.distinct(raw).cast(pl.String)) for name, one in texts.items()}
+    for one in items.values():
+        one.distinct(raw)
+    kept = [name.removeprefix(CODE) for name in raw.schema]
+
+    def finished() -> Iterator[pl.DataFrame]:
+        for part in raw.drained():
+            found = {name: one.coded(part).rename(name) for name, one in coded.items()}
+            found |= {name: found[name].cat.to(kind) for name, kind in enums.items()}
+            yield pl.DataFrame([found[name] if name in found else part[name] for name in kept])
+
+    schema = {**{name: raw.schema.get(name, pl.UInt8()) for name in kept}, **enums}
+    return Packed(finished(), pl.DataFrame(schema=schema).schema if not raw.height else None)
 
 
-def numbered(values: pl.Series) -> pl.Series:
-    """The place of each value among the distinct ones in their order, from 0; null where there is none."""
-    if not isinstance(values.dtype, pl.Categorical):
-        return values.rank("dense").cast(pl.UInt32) - 1
-    codes = values.to_physical()
-    distinct = values.unique().drop_nulls()
-    order = distinct.to_physical().gather(distinct.cast(pl.String).arg_sort()).to_numpy()
-    place = np.zeros(int(order.max(initial=0)) + 1, dtype=np.uint32)
-    place[order] = np.arange(len(order), dtype=np.uint32)
-    return pl.Series(values.name, place).gather(codes) if len(order) else pl.Series(values.name, codes)
+def distinct(rows: Packed, name: str) -> int:
+    """How many values an Enum has in the rows; one more where a row has none."""
+    kind = rows.schema[name]
+    assert isinstance(kind, pl.Enum)
+    return len(kind.categories) + any(part[name].null_count() for part in rows.frames([name]))
 
 
-def with_enums(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
-    """The rows with the categories of texts as an Enum of those that occur, in their order; `names` may be none."""
+def trimmed(rows: Packed) -> Packed:
+    """The rows with Enums of those values alone that occur."""
+    fewer = {}
     for name, kind in rows.schema.items():
-        if name in names or isinstance(kind, pl.Categorical):
-            categories = rows[name].unique().cast(pl.String).drop_nulls().sort()
-            rows = rows.with_columns(rows[name].cast(pl.Enum(categories)))
-    return rows
-
-
-def narrow(values: pl.Series) -> pl.Series:
-    """The same values in a smaller type, where it holds each of them exactly."""
-    if values.dtype.is_integer():
-        return values.shrink_dtype()
-    if values.dtype != pl.Float64:
-        return values
-    small = values.cast(pl.Float32)
-    return small if small.cast(pl.Float64).eq_missing(values).all() else values
+        if isinstance(kind, pl.Enum) and name != "shard":
+            there = pl.concat([part[name].unique().drop_nulls() for part in rows.frames([name])]).unique()
+            if len(there) < len(kind.categories):
+                fewer[name] = pl.Enum(there.cast(pl.String).sort())
+    if not fewer:
+        return rows
+    changed = [pl.col(name).cast(pl.String).cast(kind) for name, kind in fewer.items()]
+    return Packed(part.with_columns(changed) for part in rows.frames())

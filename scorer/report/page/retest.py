@@ -55,8 +55,9 @@ def same_judge(of: Population, first: str, second: str) -> bool:
 
 def _pairs(of: Population, run: str, raw: str) -> pl.LazyFrame:
     item = [] if of.columns.item is None else [pl.col(of.columns.item).alias("item")]
-    drawn = of.frame.select(pl.col("shard").cast(pl.String), "row", *item)
-    drawn = drawn.with_columns(row_hash(of.table, "retest", 0).alias("order")).sort("order").head(POOL).drop("order")
+    rows = of.lazy.select(pl.col("shard").cast(pl.String), "row", *item)
+    rows = rows.with_columns(row_hash(of.table, "retest", 0).alias("order")).bottom_k(POOL, by="order")
+    drawn = rows.sort("order").drop("order").collect(engine="streaming")
     found = (
         of.table.results.select("shard", "row", pl.col(raw).alias("raw"))
         .join(drawn.lazy(), on=["shard", "row"])

@@ -13,7 +13,7 @@ from scorer.report.folding import fold_bytes
 from scorer.report.page.conditions import column, literal, together
 from scorer.report.page.cover import cover
 from scorer.report.page.data import Card, RowId, RowList, Rows, Tab
-from scorer.report.page.groups import Group
+from scorer.report.page.groups import Counted
 from scorer.report.page.population import Population
 from scorer.report.page.text_lengths import LENGTH
 from scorer.report.pick_kinds import UNREAD
@@ -52,7 +52,7 @@ class Chosen:
     picks: Sequence[Picked]
 
 
-def choose(of: Population, groups: Mapping[str, Group], pairs: Iterable[Sequence[tuple[int, int]]]) -> Chosen:
+def choose(of: Population, groups: Mapping[str, Counted], pairs: Iterable[Sequence[tuple[int, int]]]) -> Chosen:
     """Picks the lists, and chooses rows: random ones, the heads of lists, pairs, rows for marks, the lists' rest."""
     most = of.options.rows
     if not of.rows or not most:
@@ -71,8 +71,8 @@ def choose(of: Population, groups: Mapping[str, Group], pairs: Iterable[Sequence
     first = lists["random"] + [row for rows in lists.values() for row in rows[:soonest]]
     first += [row for pair in pairs for both in pair for row in both]
     rest = [row for rank in range(LISTED) for rows in lists.values() for row in rows[rank : rank + 1]]
-    weighed = [group for group in groups.values() if group.weight > 0]
-    return Chosen(cover(weighed, first, rest, most), picks)
+    weighed = [one for one in groups.values() if one.group.weight > 0]
+    return Chosen(cover(weighed, of.at, of.rows, first, rest, most), picks)
 
 
 def cards(of: Population, chosen: Chosen) -> tuple[list[Card], list[int], list[str]]:
@@ -96,7 +96,7 @@ def cards(of: Population, chosen: Chosen) -> tuple[list[Card], list[int], list[s
         if budget < 0:
             break
     kept = [place_of[card.shard, card.row] for card in made]
-    human = of.floats(of.human)[kept].tolist() if of.people and len(of.people) > 1 else None
+    human = of.at(kept).floats(of.human).tolist() if of.people and len(of.people) > 1 else None
     randoms = sum("random" in card.picked for card in made)
     whole = next((pick.count for pick in chosen.picks if pick.kind == "random"), 0)
     shown = []
@@ -132,7 +132,7 @@ def _ids(pick: Picked, number: Mapping[RowKey, RowId]) -> Iterator[RowId]:
 
 
 def _keys(of: Population, places: Sequence[int]) -> dict[int, RowKey]:
-    rows = of.frame.select(pl.col("shard").cast(pl.String), "row")[list(places)]
+    rows = of.frame.rows(places, ["shard", "row"]).select(pl.col("shard").cast(pl.String), "row")
     return dict(zip(places, rows.iter_rows(), strict=True))
 
 
@@ -140,12 +140,11 @@ def _places(of: Population, keys: Iterable[RowKey]) -> dict[RowKey, int]:
     """The places of rows in the population."""
     wanted = pl.DataFrame(list(keys), schema={"shard": pl.String, "row": pl.Int64}, orient="row")
     found = (
-        of.frame.lazy()
-        .select(pl.col("shard"), "row")
+        of.lazy.select("shard", "row")
         .with_row_index("\0place")
         .join(wanted.lazy().with_columns(pl.col("shard").cast(of.frame.schema["shard"])), on=["shard", "row"])
         .select(pl.col("shard").cast(pl.String), "row", "\0place")
-        .collect()
+        .collect(engine="streaming")
     )
     return {(shard, row): place for shard, row, place in found.iter_rows()}
 
@@ -167,12 +166,14 @@ def _batches(of: Population, places: Sequence[int]) -> Iterator[list[int]]:
 
 def _sizes(of: Population, places: list[int]) -> list[int]:
     """About how many characters of text some rows have: by the response, else by the tokens, as many as the mean."""
-    if LENGTH in of.frame.columns:
-        return of.frame[LENGTH].gather(places).fill_null(0).to_list()
+    if LENGTH in of.frame.schema:
+        return of.frame.rows(places, [LENGTH])[LENGTH].fill_null(0).to_list()
     mean, tokens = int(of.lengths.mean), of.first("prompt_tokens")
     if tokens is None:
         return [mean] * len(places)
-    return [max(mean, (count or 0) * CHARACTERS_OF_TOKEN) for count in tokens.gather(places).to_list()]
+    return [
+        max(mean, (count or 0) * CHARACTERS_OF_TOKEN) for count in of.frame.rows(places, [tokens])[tokens].to_list()
+    ]
 
 
 def _bytes(card: Card) -> int:
@@ -188,5 +189,5 @@ def _where(of: Population, kind: str) -> str | None:
         errors = [of.table.of_run(run, "error") for run in of.table.runs]
         return together([of.where, f"({' OR '.join(f'{column(error)} IN ({names})' for error in errors)})"])
     if kind == "flips" and (flipped := of.first("flipped")) is not None:
-        return together([of.where, column(flipped.name)])
+        return together([of.where, column(flipped)])
     return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
 
+from scorer.analysis.correlation import Codes
 from scorer.output.limit_history import Sample, curves
 from scorer.output.progress_lines import limited_by
 from scorer.output.status import Status
@@ -14,6 +16,7 @@ from scorer.report.page.conditions import equals
 from scorer.report.page.data import ErrorCount, Interval, Rows, RunFacts, Series
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.means import grouped_means
+from scorer.report.page.part import Part
 from scorer.report.page.population import Population
 from scorer.report.page.time_series import time_series
 from scorer.report.watch.limiting import NAMES
@@ -28,7 +31,10 @@ def groups(of: Population) -> dict[str, Group]:
     names = list(of.errors)
     place = {name: at for at, name in enumerate(names)}
     number_of = np.array([*(place.get(name, -1) for name in of.names(column)), -1], dtype=np.int64)
-    codes = number_of[of.codes(column)]
+
+    def codes(part: Part) -> Codes:
+        return number_of[part.codes(column)]
+
     return {"error": Group(codes, len(names), lambda code: equals(column, names[code]), weight=8.0)}
 
 
@@ -62,10 +68,14 @@ def _unread(of: Population) -> Iterator[tuple[str, Interval]]:
     if system is None or not of.rows:
         return
     names = of.names(system)
-    missing = np.where(np.isfinite(of.scores), 0.0, 1.0)
-    if not missing.any():
+    if of.seen(of.score).rows == of.rows:
         return
-    shares = grouped_means(missing, of.codes(system), len(names), of.drawn)
+    shares = grouped_means(
+        of,
+        lambda part: np.where(np.isfinite(part.scores), 0.0, 1.0),
+        partial(Part.codes, name=system),
+        len(names),
+    )
     yield from sorted(zip(names, shares, strict=True), key=lambda one: -(one[1].value or 0.0))
 
 

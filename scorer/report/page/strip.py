@@ -89,7 +89,7 @@ def _cost(of: Population, states: Mapping[str, Status]) -> float | None:
     """The cost of the runs; None where no row has one, so that the model has no price."""
     cost = sum(state.cost_usd for state in states.values())
     of_rows = of.first("cost_microusd")
-    return None if not cost and of_rows is not None and of.rows and not of_rows.count() else cost
+    return None if not cost and of_rows is not None and of.rows and not of.count(of_rows) else cost
 
 
 def _judges(of: Population) -> Iterator[str]:
@@ -97,8 +97,8 @@ def _judges(of: Population) -> Iterator[str]:
     for name, run in of.table.runs.items():
         column = of.table.of_run(name, "judge_model")
         names: list[str] = []
-        if column in of.frame.columns:
-            names = of.frame[column].drop_nulls().cast(pl.String).unique().sort().head(3).to_list()
+        if column in of.frame.schema:
+            names = of.names(column)[:3]
         model = run.manifest.spec.get("model", {}).get("name")
         kind = str(of.table.judges[name].options.get("kind", "rating"))
         models = ", ".join(names) or str(model or "")
@@ -138,7 +138,7 @@ def _notices(of: Population, states: Mapping[str, Status], far: Progress) -> Ite
         yield Notice(f"{far.state}: {far.done:,} of {far.rows:,} rows are finished. Ranks are withheld.", "systems")
     for note in of.notes:
         yield Notice(note, "systems")
-    missing = of.rows - of.frame[of.score].count() if of.rows else 0
+    missing = of.rows - of.count(of.score)
     if missing and missing >= UNREAD_SHARE * of.rows:
         yield Notice(f"{missing:,} of {of.rows:,} rows ({100 * missing / of.rows:.0f} %) have no score.", "run")
     judges = [judge for run in of.table.runs.values() for judge in run.manifest.judges]

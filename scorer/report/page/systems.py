@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
+from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.leaderboard import RAW_BESIDE, Leaderboard, leaderboard
 from scorer.counted import counted
-from scorer.report.columns import number
 from scorer.report.page.bins import Bins, bins_of
 from scorer.report.page.conditions import equals
 from scorer.report.page.data import Histogram, Interval, Pair, RowId, Rows, System, Systems
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.means import grouped_means
+from scorer.report.page.part import Part
 from scorer.report.page.population import Population
 
 MOST_SYSTEMS = 60
@@ -30,7 +32,7 @@ COST = "cost_microusd"
 def ranking(of: Population) -> Ranking | None:
     """The leaderboard of the systems over the page's rows; None without a column of systems, or without a score."""
     system = of.columns.system
-    if system is None or not np.isfinite(of.scores).any():
+    if system is None or not of.has_scores or of.drawn is None:  # the panels share what is drawn from here on
         return None
     return leaderboard(
         of.lazy,
@@ -51,7 +53,7 @@ def shown_systems(board: Ranking) -> list[str]:
 
 def score_bins(of: Population) -> Bins | None:
     """The bins of all histograms; None without a score."""
-    return bins_of(of.score, of.scores, of.scale)
+    return bins_of(of.score, of.seen(of.score), of.scale)
 
 
 def groups(of: Population, board: Ranking | None) -> dict[str, Group]:
@@ -59,7 +61,7 @@ def groups(of: Population, board: Ranking | None) -> dict[str, Group]:
     found = {}
     bins = score_bins(of)
     if bins is not None:
-        found["bin"] = Group(bins.codes(of.scores), bins.size, bins.where, weight=4.0)
+        found["bin"] = Group(lambda part: bins.codes(part.scores), bins.size, bins.where, weight=4.0)
     if board is not None and of.columns.system is not None:
         found["system"] = named_group(of, of.columns.system, shown_systems(board), weight=8.0)
         if bins is not None:
@@ -73,7 +75,11 @@ def named_group(of: Population, column: str, shown: Sequence[str], weight: float
     place = {name: at for at, name in enumerate(shown)}
     number_of = np.array([place.get(name, -1) for name in names] or [-1], dtype=np.int64)
     values = of.values(column)
-    return Group(number_of[of.codes(column)], len(shown), lambda code: equals(column, values.get(shown[code])), weight)
+
+    def codes(part: Part) -> Codes:
+        return number_of[part.codes(column)]
+
+    return Group(codes, len(shown), lambda code: equals(column, values.get(shown[code])), weight)
 
 
 def panel(
@@ -87,11 +93,11 @@ def panel(
     bins = score_bins(of)
     if bins is None:
         return None
-    known = of.scores[np.isfinite(of.scores)]
+    known = of.seen(of.score)
     shown = [] if board is None else shown_systems(board)
     return Systems(
         score=of.score,
-        scale=of.scale or (float(known.min()), float(known.max())),
+        scale=of.scale or (known.low, known.high),
         systems=[] if board is None else list(_systems(of, board, rows, withheld)),
         pairs=[] if board is None or withheld else list(_pairs(board, shown, pairs)),
         histograms=list(_histograms(bins, rows, shown)),
@@ -107,7 +113,7 @@ def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None)
     listed = board.systems.head(MOST_SYSTEMS).to_dicts()
     acceptable = _acceptable(of)
     tied = {} if withheld else not_told_apart(board)
-    others = {name: _by_system(of, of.floats(name)) for name in of.columns.scores[1:]}
+    others = {name: _by_system(of, partial(Part.floats, name=name)) for name in of.columns.scores[1:]}
     costs = _costs(of)
     for at, row in enumerate(listed):
         name = row["system"]
@@ -129,10 +135,11 @@ def _costs(of: Population) -> dict[str, float]:
     """The mean cost in USD of a row of each system; none where no row cost anything."""
     assert of.columns.system is not None
     cost = of.first(COST)
-    if cost is None or not (cost > 0).any():
+    if cost is None or not of.seen(cost).high > 0:
         return {}
-    mean = pl.col(cost.name).mean() / 1e6
-    return dict(of.frame.group_by(of.columns.system).agg(mean).drop_nulls().iter_rows())
+    mean = pl.col(cost).mean() / 1e6
+    found = of.lazy.group_by(of.columns.system).agg(mean).drop_nulls().collect(engine="streaming")
+    return dict(found.iter_rows())
 
 
 def not_told_apart(board: Ranking) -> dict[str, set[str]]:
@@ -145,10 +152,10 @@ def not_told_apart(board: Ranking) -> dict[str, set[str]]:
     return found
 
 
-def _by_system(of: Population, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, Interval]:
+def _by_system(of: Population, values: Callable[[Part], Floats]) -> dict[str, Interval]:
     assert of.columns.system is not None
     names = of.names(of.columns.system)
-    means = grouped_means(values, of.codes(of.columns.system), len(names), of.drawn)
+    means = grouped_means(of, values, partial(Part.codes, name=of.columns.system), len(names))
     return dict(zip(names, means, strict=True))
 
 
@@ -157,7 +164,12 @@ def _acceptable(of: Population) -> dict[str, Interval]:
     bar = of.options.acceptable
     if bar is None:
         return {}
-    return _by_system(of, np.where(np.isfinite(of.scores), (of.scores >= bar).astype(np.float64), np.nan))
+    reached = bar
+
+    def acceptable(part: Part) -> Floats:
+        return np.where(np.isfinite(part.scores), (part.scores >= reached).astype(np.float64), np.nan)
+
+    return _by_system(of, acceptable)
 
 
 def _pairs(
@@ -201,17 +213,20 @@ def differing(of: Population, board: Ranking | None) -> dict[tuple[str, str], li
     item, system = of.columns.item, of.columns.system
     if board is None or item is None or system is None:
         return {}
-    score = number(of.score, of.frame.schema[of.score]).alias("\0score")
-    places = of.lazy.with_row_index("\0place").select("\0place", pl.col(item).alias("\0item"), score, system)
+    names = of.names(system)
 
     def of_system(name: str) -> pl.DataFrame:
-        mine = places.filter((pl.col(system) == name) & pl.col("\0score").is_not_null()).drop(system).collect()
-        return mine.unique("\0item", keep="first", maintain_order=True)
+        code, found = names.index(name), []
+        for part in of.parts():
+            mine = (part.codes(system) == code) & np.isfinite(part.scores)
+            columns = {"\0place": part.places, "\0item": part.items, "\0score": part.scores}
+            found.append(pl.DataFrame({name: values[mine] for name, values in columns.items()}))
+        return pl.concat(found).unique("\0item", keep="first", maintain_order=True)
 
     found = {}
-    for a, b in islice(pairwise(shown_systems(board)), PAIRS_WITH_ROWS):
-        sides = [of_system(name) for name in (a, b)]
+    neighbours = shown_systems(board)[: PAIRS_WITH_ROWS + 1]
+    for (a, one), (b, other) in pairwise((name, of_system(name)) for name in neighbours):
         gap = (pl.col("\0score") - pl.col("\0score_right")).abs()
-        far = sides[0].join(sides[1], on="\0item").filter(gap > 0).top_k(ITEMS_OF_PAIR, by=gap)
+        far = one.join(other, on="\0item").filter(gap > 0).top_k(ITEMS_OF_PAIR, by=gap)
         found[(a, b)] = list(far.select("\0place", "\0place_right").iter_rows())
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from scorer.analysis.correlation import Codes
@@ -9,6 +11,7 @@ from scorer.report.page.conditions import equals, together
 from scorer.report.page.data import Curve, Training
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.means import grouped_means
+from scorer.report.page.part import Part
 from scorer.report.page.population import Population
 
 MOST_POINTS = 600
@@ -18,15 +21,20 @@ NOTES = (
 )
 
 
-def _points(of: Population) -> tuple[list[float], list[str], Codes]:
+def _points(of: Population) -> tuple[list[float], list[str], Callable[[Part], Codes]]:
     """The steps, the mixes, and the point of each row: that of its mix times the steps, plus that of its step."""
     step, mix = of.options.step, of.options.mix
     assert step is not None
-    values = of.floats(step)
-    steps = np.unique(values[np.isfinite(values)])
-    codes = np.where(np.isfinite(values), np.searchsorted(steps, values), -1).astype(np.int64)
-    if mix is not None:
-        codes = np.where(codes >= 0, of.codes(mix) * len(steps) + codes, -1)
+    column = step
+    steps = np.empty(0)
+    for part in of.parts():
+        steps = np.union1d(steps, part.floats(column)[np.isfinite(part.floats(column))])
+
+    def codes(part: Part) -> Codes:
+        values = part.floats(column)
+        found = np.where(np.isfinite(values), np.searchsorted(steps, values), -1).astype(np.int64)
+        return found if mix is None else np.where(found >= 0, part.codes(mix) * len(steps) + found, -1)
+
     return steps.tolist(), of.names(mix) or ["all rows"], codes
 
 
@@ -53,7 +61,7 @@ def panel(of: Population, rows: RowsOf) -> Training | None:
     if "point" not in rows.groups or of.options.step is None:
         return None
     steps, mixes, codes = _points(of)
-    means = grouped_means(of.scores, codes, len(steps) * len(mixes), of.drawn)
+    means = grouped_means(of, lambda part: part.scores, codes, len(steps) * len(mixes))
     curves = []
     for at, mix in enumerate(mixes):
         points = [code for code in range(at * len(steps), (at + 1) * len(steps)) if rows.groups["point"].counts[code]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import polars as pl
+
 from scorer.report.page.data import Cell, Interval, Where
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.population import Population
@@ -17,8 +19,8 @@ def _tasks(of: Population) -> list[str]:
     task = of.columns.task
     if task is None:
         return []
-    counts = of.frame[task].value_counts(sort=True)
-    kept = set(counts[task].cast(str).head(MOST_TASKS))
+    counts = of.lazy.group_by(pl.col(task).cast(pl.String)).len().collect(engine="streaming")
+    kept = set(counts.sort(pl.col("len"), pl.col(task), descending=[True, False])[task].head(MOST_TASKS))
     return [name for name in of.names(task) if name in kept]
 
 
