@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import field
+from operator import attrgetter
 
 from scorer.build.endpoints import all_rate_limits, on_this_machine
 from scorer.build.keys import asked_key, aws_account, secrets_of
@@ -206,4 +207,4 @@ def raw_of(keep: bool | str) -> Callable[[Completion], str] | None:
     """The function from a reply to what `output.keep_raw` stores of it; None where nothing is stored."""
     if keep == "full":
         return lambda completion: completion.body.decode("utf-8", "replace") or completion.text
-    return (lambda completion: completion.text) if keep else None
+    return attrgetter("text") if keep else None

@@ -31,7 +31,10 @@ class AdaptiveTimeout:
 
     def answered(self, latency_s: float) -> None:
         """A reply came whole, `latency_s` after its request went out."""
-        self._add(latency_s)
+        if self._cuts:
+            self._add(latency_s)
+        else:
+            self._last.append(latency_s)
         self._seen += 1
         if latency_s > self._slowest:
             self._slowest = latency_s

@@ -278,16 +278,19 @@ class HttpClient:
         for endpoint in self._endpoints:
             await endpoint.limits.emptied(until - self._clock())
 
-    def _doubted(self, endpoint: Endpoint, reply: Reply, spent: Meter) -> str | None:
-        """The id of a reply that may be another's; None, with one message, where this endpoint's ids turn out mute."""
+    def _doubted_again(
+        self, endpoint: Endpoint, reply: Reply, spent: Meter, before: tuple[DuplicateReplies, str]
+    ) -> str | None:
+        """The id of a reply that may be another's, as the one `before` may have been.
+
+        None, with one message, where this endpoint's ids turn out mute.
+        """
         repeats = endpoint.repeats
         if repeats.off:
             return None
-        if spent.doubted is None:
-            return repeats.doubts(reply, None)
-        mine = spent.doubted[0] is repeats
+        mine = before[0] is repeats
         kept = repeats.kept
-        doubted = repeats.doubts(reply, spent.doubted[1] if mine else None)
+        doubted = repeats.doubts(reply, before[1] if mine else None)
         if mine:
             spent.doubted = None
             if repeats.off:
@@ -365,7 +368,11 @@ class HttpClient:
                 reply = await self._transport.post(call)
                 self._met = True
                 hint = endpoint.provider.rate(reply.headers)
-                if (doubted := self._doubted(endpoint, reply, spent)) is not None:
+                if spent.doubted is None:
+                    doubted = endpoint.repeats.doubts(reply, None)
+                else:
+                    doubted = self._doubted_again(endpoint, reply, spent, spent.doubted)
+                if doubted is not None:
                     raise _Another("the reply has the id of another one", billed=True, doubted=doubted)
                 try:
                     call = conversation.send(reply)
@@ -380,8 +387,9 @@ class HttpClient:
                 note = tier_note(request.tier or self._tier, outcome.usage.tier)
                 if note is not None:
                     endpoint.limits.note(note)
-            for change in self._names.changed(completion.model, completion.system_fingerprint):
-                endpoint.limits.note(change)
+            if self._names.last != (completion.model, completion.system_fingerprint):
+                for change in self._names.changed(completion.model, completion.system_fingerprint):
+                    endpoint.limits.note(change)
             latency_s = self._clock() - permit.admitted_at
             self._deadline.answered(latency_s)
             if self._late is not None:

@@ -14,9 +14,12 @@ class JudgeNames:
 
     def __init__(self) -> None:
         self._known: dict[str, list[str]] = {"model": [], "system fingerprint": []}
+        self.last: tuple[str, str | None] | None = None
+        """The names of the last reply that `changed` was asked about: the same names are no change."""
 
     def changed(self, model: str, fingerprint: str | None) -> list[str]:
         """A sentence for each name that no reply had before; none for the first."""
+        self.last = model, fingerprint
         models, fingerprints = self._known.values()
         if (not model or model in models) and (fingerprint is None or fingerprint in fingerprints):
             return []

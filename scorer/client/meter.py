@@ -15,24 +15,26 @@ from scorer.usage import (
 class Meter:
     """Attempts, seconds, tokens and cost of one request, added up over its attempts."""
 
+    # Values of the class until they are set: most of them never are.
+    attempts = 0
+    """All that were begun, with those whose request was not sent in the end."""
+    cut = False
+    """A reply was waited for no longer than the learned deadline."""
+    fresh = False
+    """It is asked on a new connection."""
+    doubted: tuple[DuplicateReplies, str] | None = None
+    """Of which endpoint, the id of a reply that may have been another's."""
+    turn: Turn | None = None
+    """Its turn to read a cached prefix, or to write it."""
+    _first_sent_at: float | None = None
+    _out = _unsent = 0
+    _waited_s = _answered_s = 0.0
+    _usage: Usage | None = None
+    _cost_pico: int | None = None
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since = self.sent_at = clock()
-        self.attempts = 0
-        """All that were begun, with those whose request was not sent in the end."""
-        self.cut = False
-        """A reply was waited for no longer than the learned deadline."""
-        self.fresh = False
-        """It is asked on a new connection."""
-        self.doubted: tuple[DuplicateReplies, str] | None = None
-        """Of which endpoint, the id of a reply that may have been another's."""
-        self.turn: Turn | None = None
-        """Its turn to read a cached prefix, or to write it."""
-        self._first_sent_at: float | None = None
-        self._out = self._unsent = 0
-        self._waited_s = self._answered_s = 0.0
-        self._usage: Usage | None = None
-        self._cost_pico: int | None = None
 
     def sent(self) -> None:
         """An attempt goes out; of several at once, hedged ones, only the first begins another time."""

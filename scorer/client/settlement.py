@@ -44,7 +44,9 @@ class Settlement:
 
     def answered(self, usage: Usage | None, hint: RateHint | None, demand: Demand, *, billed: bool) -> Outcome:
         """The outcome of an attempt that was answered, if only by a row error; `billed` where no usage tells it."""
-        usage = self._believed(usage, demand)
+        window = self._window  # of one choice: nearly all
+        if usage is None or usage.prompt_tokens > window or usage.completion_tokens > window:
+            usage = self._believed(usage, demand)
         if usage is None:
             return Outcome(Billing.UNKNOWN if billed else Billing.NOTHING, hint=hint, alive=True)
         cost_pico = 0 if self._tariff is None else self._tariff.cost_pico(usage)

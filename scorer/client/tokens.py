@@ -82,8 +82,9 @@ class Counter:
 
     def count(self, texts: Sequence[str | None]) -> list[int]:
         """The tokens of each text, 0 for None."""
-        one = _estimate if self._encoding is None else self._count
-        return [one(text) if text else 0 for text in texts]
+        if self._encoding is not None:
+            return [self._count(text) if text else 0 for text in texts]
+        return [-(-_bytes(text) // _BYTES_A_TOKEN) if text else 0 for text in texts]
 
     def _count(self, text: str) -> int:
         assert self._encoding is not None
@@ -119,10 +120,6 @@ class SampledCounter(Counter):
             count if place in drawn or not size else max(1, round(size * ratio))
             for place, (count, size) in enumerate(zip(counts, sizes, strict=True))
         ]
-
-
-def _estimate(text: str) -> int:
-    return -(-_bytes(text) // _BYTES_A_TOKEN)
 
 
 def _bytes(text: str) -> int:

@@ -166,17 +166,16 @@ class RowTasks:
                     return
                 finally:
                     self._slots.free(row.size)
-                self._finished(question, result)
+                self._add(result)
+                if question is not None:
+                    self._answer_duplicates(question, result)
                 del result  # it may hold long replies, and the store may have written it before the next row ends
                 await self._parts.store.room()
                 begun = self._next()
         finally:
             self._slots.look()
 
-    def _finished(self, question: bytes | None, result: Result) -> None:
-        self._add(result)
-        if question is None:
-            return
+    def _answer_duplicates(self, question: bytes, result: Result) -> None:
         assert self._parts.deduplicator is not None
         copies, others = self._parts.deduplicator.finished(question, result, self._parts.now_us())
         for copy in copies:  # nothing was asked: they say nothing of what `_alike` looks for
@@ -187,7 +186,9 @@ class RowTasks:
 
     def _add(self, result: Result) -> None:
         self._parts.store.add(result)
-        if not isinstance(result.error, Damaged):  # a damaged row group says nothing of the next one
+        if not (
+            self._alike.over or isinstance(result.error, Damaged)
+        ):  # a damaged row group says nothing of the next one
             self._alike.look(result)
 
     def _turned_away(self, question: bytes | None) -> None:

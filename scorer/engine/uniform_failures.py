@@ -11,15 +11,17 @@ class UniformFailureGuard:
 
     def __init__(self, most: int | None) -> None:
         self._most = most
-        self._name: str | None = "" if most is not None else None
+        self._name = ""
         self._rows = 0
+        self.over = most is None
+        """No further result can stop the run."""
 
     def look(self, result: Result) -> None:
-        if self._name is None:
+        if self.over:
             return
         name = result.error.name if result.error is not None else None
         if name is None or self._name not in ("", name):
-            self._name = None
+            self.over = True
             return
         self._name = name
         self._rows += 1

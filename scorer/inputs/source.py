@@ -131,10 +131,8 @@ class Reader:
         }
         kept = [batch.exact(name, bad) for name in columns.kept]
         bad.update((place, problem) for place, problem in enumerate(batch.problems) if problem is not None)
-        texts = [
-            "\n".join([value if isinstance(value, str) else _shown(value) for value in values if value is not None])
-            for values in zip(*(lists[name] for name in columns.judged), strict=True)
-        ] or [""] * len(numbers)
+        sent = zip(*(lists[name] for name in columns.judged), strict=True)
+        texts = [_joined(values) for values in sent] or [""] * len(numbers)
         tokens = self._count(texts)
         mean = batch.nbytes // len(numbers)  # what is kept or measured and not sent is held all the same
         names = tuple(lists)
@@ -193,6 +191,13 @@ async def ahead(pieces: Iterator[list[Row] | ReadStalled], offload: Offload) -> 
         coming = offload(next, pieces, None)
         if not isinstance(piece, ReadStalled):
             yield piece
+
+
+def _joined(values: tuple[Any, ...]) -> str:
+    try:
+        return "\n".join(values)
+    except TypeError:  # not all of them are texts
+        return "\n".join([value if isinstance(value, str) else _shown(value) for value in values if value is not None])
 
 
 def _shown(value: Any) -> str:

@@ -137,7 +137,8 @@ class Rating:
         value = sample.values.get("")
         if value is None or self._names:
             return None
-        return Score(self._criteria[0].on(self._ends, value), sample.reason, self._read)
+        only = self._criteria[0]
+        return Score(value if only.ends == self._ends else only.on(self._ends, value), sample.reason, self._read)
 
     def specimen(self, n: int) -> str:
         """A reply that this judge reads; `n` picks the verdict, and each further criterion takes the next one."""

@@ -172,7 +172,8 @@ class Budget(BudgetCap):
             self.ledger.cancel(entry)
         else:
             self.ledger.unknown(entry)
-        self._wake()
+        for wake in self._waiting:
+            wake()
 
     def on_settle(self, wake: Callable[[], None]) -> None:
         """`wake()` is called after a settlement, and when the store or the ledger has room again."""

@@ -98,8 +98,9 @@ class Ledger(PeriodicService):
         self._open[number] = (tokens, pico)
         self.open_tokens += tokens
         self.open_pico += pico
-        self._changed = True
-        self._entered.set()
+        if not self._changed:  # else it is set already
+            self._changed = True
+            self._entered.set()
         if self.strict:
             self._intend.append((number, tokens, pico))
         elif number >= self._write_at:
@@ -171,8 +172,9 @@ class Ledger(PeriodicService):
         self._entered.set()
 
     def _close(self, number: int) -> tuple[int, int]:
-        self._changed = True
-        self._entered.set()
+        if not self._changed:
+            self._changed = True
+            self._entered.set()
         tokens, pico = self._open.pop(number)
         self.open_tokens -= tokens
         self.open_pico -= pico

@@ -17,6 +17,8 @@ class ResultStore:
 
     def __init__(self, writer: SegmentWriter) -> None:
         self._writer = writer
+        self.room: Callable[[], Coroutine[Any, Any, None]] = writer.room
+        """Returns once less than two flushes' worth of results wait to be written."""
         self.on_row: OnRow | None = None
         """Called with each row that has a result, and its score."""
 
@@ -34,10 +36,6 @@ class ResultStore:
     def on_room(self, wake: Callable[[], None]) -> None:
         """`wake()` is called after each segment that was written."""
         self._writer.on_room(wake)
-
-    def room(self) -> Coroutine[Any, Any, None]:
-        """Returns once less than two flushes' worth of results wait to be written."""
-        return self._writer.room()
 
     async def flush(self) -> None:
         """Writes all that was added so far, durable on return. Raises StorageError."""

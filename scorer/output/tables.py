@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ PIECE_BYTES = 4 * 1024 * 1024
 """About so much text of results becomes one table: a row group of a segment."""
 SHOWN = 80
 """Characters of a value that an error quotes."""
+_NUMBER = attrgetter("row.number")
 Measure = Callable[[Sequence[Result]], Mapping[str, Sequence[float | None]]]
 """Automatic metrics of some rows: a column for each `metric_<name>`."""
 
@@ -68,7 +70,7 @@ def pieces(results: Sequence[Result]) -> Iterator[list[Result]]:
     """The results sorted by row, as many at a time as hold `PIECE_BYTES`, and at least one."""
     held: list[Result] = []
     size = 0
-    for result in sorted(results, key=lambda result: result.row.number):
+    for result in sorted(results, key=_NUMBER):
         more = size_of(result)
         if held and size + more > PIECE_BYTES:
             yield held
@@ -90,7 +92,7 @@ def made(results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure
     A judge's value that its column cannot hold makes the row `Unreadable`. A kept input value makes it `BadRow`. A
     value that the server sent beside its verdict becomes null, and the row keeps its score. Other rows are as given.
     """
-    results = sorted(results, key=lambda result: result.row.number)
+    results = sorted(results, key=_NUMBER)
     metrics = {} if measure is None else {name: list(values) for name, values in measure(results).items()}
     try:
         return Made(_table(results, schema, fingerprint, metrics), results)
@@ -107,7 +109,7 @@ def made_at_once(groups: Sequence[Sequence[Result]], schema: pa.Schema, fingerpr
 
     None where a column cannot hold some value, or the groups are too large for one table.
     """
-    ordered = [sorted(group, key=lambda result: result.row.number) for group in groups]
+    ordered = [sorted(group, key=_NUMBER) for group in groups]
     results = [result for group in ordered for result in group]
     if sum(map(size_of, results)) > PIECE_BYTES:
         return None

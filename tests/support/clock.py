@@ -30,6 +30,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jump.now
 
+    def stand_still(self, seconds: float) -> None:
+        """The process is not run for so long: timers that are due then come late."""
+        self._jump.now += seconds
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """What `main` returns, run to its end in virtual time."""

@@ -149,14 +149,18 @@ class Connection(asyncio.Protocol):
             return
         if not self.heard:
             self.heard = True
-            self._early = self.unsent
+            assert self._transport is not None
+            self._early = self._unsent or self._transport.get_write_buffer_size() > 0
         try:
             reader.feed(data)
         except (Malformed, NotSpoken) as error:
             self._fail(error)
             return
         if reader.complete:
-            self._completed()
+            if self._early or not reader.keep_alive:
+                self._completed()
+            else:
+                self._wake()
         elif reader.needs > self.granted:
             assert self._transport is not None
             self._transport.pause_reading()

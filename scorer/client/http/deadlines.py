@@ -7,6 +7,8 @@ from typing import Protocol
 
 LOOK = 1 / 50
 """How often is looked: every so many parts of the usual timeout, and at least every second. So late may one expire."""
+READ_S = 0.05
+"""After a look that came late by more than that, what came meanwhile has so long to be read before anything expires."""
 
 
 class Expiring(Protocol):
@@ -18,19 +20,25 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """Calls `expire` of what is late by up to `LOOK` of `timeout_s`. Make it inside a running loop."""
+    """Calls `expire` of what is late by up to `LOOK` of `timeout_s`. Make it inside a running loop.
+
+    A process that stands still longer than a timeout finds all of them over and the replies unread: uvloop calls timers
+    before it reads. So the look after a standstill is put off, once.
+    """
 
     def __init__(self, timeout_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._look_s = min(1.0, LOOK * timeout_s)
         self._due: dict[Expiring, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0  # when the next look is to come
+        self._put_off = False
 
     def enter(self, one: Expiring, due: float) -> None:
         """`due` is on the loop's clock."""
         self._due[one] = due
         if self._timer is None:
-            self._timer = self._loop.call_later(self._look_s, self._look)
+            self._look_in(self._look_s)
 
     def leave(self, one: Expiring) -> None:
         """It expires no more. Nothing happens where it had no deadline."""
@@ -45,7 +53,17 @@ class Deadlines:
 
     def _look(self) -> None:
         now = self._loop.time()
+        self._put_off = not self._put_off and now > self._next + self._look_s
+        if self._put_off:
+            self._look_in(READ_S)
+            return
         for one in [one for one, due in self._due.items() if due <= now]:
             del self._due[one]
             one.expire()
-        self._timer = self._loop.call_later(self._look_s, self._look) if self._due else None
+        self._timer = None
+        if self._due:
+            self._look_in(self._look_s)
+
+    def _look_in(self, seconds: float) -> None:
+        self._next = self._loop.time() + seconds
+        self._timer = self._loop.call_later(seconds, self._look)

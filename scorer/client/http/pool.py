@@ -86,7 +86,10 @@ class ConnectionPool:
             self._all[connection].idle[connection] = None
             if self._timer is None:
                 self._timer = self._loop.call_later(KEPT_S, self._sweep)
-        self.leave()
+        if self._waiting:
+            self.leave()
+        else:
+            self._free += 1
 
     def lost(self, connection: Connection) -> None:
         """It has ended."""

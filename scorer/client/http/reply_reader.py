@@ -16,6 +16,7 @@ MOST_INTERIM = 16
 CODINGS = ("gzip", "deflate")
 _VERSION = re.compile(rb"HTTP/\d\.\d ")
 _BODILESS = (204, 304)
+_AFTER = "bytes follow the reply"
 _LONG_HEAD = f"the head is longer than {LARGEST_HEAD} bytes"
 
 
@@ -92,14 +93,14 @@ class ReplyReader:
         except HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except (HttpParserUpgrade, HttpParserError) as error:
-            raise Malformed(str(error)) from None
+            raise Malformed(_AFTER if self.complete else str(error)) from None
         if not self.status:
             if len(self._raw) > LARGEST_HEAD:
                 raise Malformed(_LONG_HEAD)
             return
         if self._chunked:
             self._tail = (self._tail + data[-5:])[-5:]
-        if self.complete:
+        if self.complete and (self._chunked or self._seen != self._before + (self._length or 0)):
             self._check_end()
 
     def finish(self) -> bool:
@@ -111,11 +112,9 @@ class ReplyReader:
         """Frees the parser, which refers to this object."""
         del self._parser
 
-    def on_message_begin(self) -> None:
-        if self.complete:
-            raise Malformed("bytes follow the reply")
-
     def on_headers_complete(self) -> None:
+        if self.complete:  # of a further reply; a part of its head is found by `_check_end`
+            raise Malformed(_AFTER)
         raw = self._raw
         end = raw.find(b"\r\n\r\n") + 4
         if not raw.startswith(b"HTTP/1.1 "):
@@ -169,13 +168,9 @@ class ReplyReader:
 
     def _check_end(self) -> None:
         """Raises Malformed where bytes follow the body: llhttp skips empty lines there."""
-        if self._chunked:
-            # The last line before the empty one is the last chunk's size or a trailer, and neither is empty.
-            clean = self._tail.endswith(b"\r\n\r\n") and self._tail[:1] not in (b"\r", b"\n")
-        else:
-            clean = self._seen == self._before + (self._length or 0)
-        if not clean:
-            raise Malformed("bytes follow the reply")
+        # The last line before the empty one is the last chunk's size or a trailer, and neither is empty.
+        if not (self._chunked and self._tail.endswith(b"\r\n\r\n") and self._tail[:1] not in (b"\r", b"\n")):
+            raise Malformed(_AFTER)
 
 
 def content_coding(value: str) -> str:

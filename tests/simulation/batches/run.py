@@ -58,6 +58,7 @@ class BatchRun:
         self._setting = setting = drawn(seed)
         self._say = say
         self._draw = Random(f"deaths of {seed}")
+        self._disk_s = Random(f"pace of {seed}").choice([0.002, 0.002, 1.0])
         self._fuse = Fuse()
         self._disk = Disk(Random(f"disk of {seed}"), self._fuse)
         for path, data in setting.shards.items():
@@ -199,7 +200,9 @@ class BatchRun:
         return Job(
             plan,
             LocalFiles(),
-            offload=loop.offload(lambda: (self._draw.uniform(0.0, 0.002), self._draw.uniform(0.0, 0.002))),
+            offload=loop.offload(
+                lambda: (self._draw.uniform(0.0, self._disk_s), self._draw.uniform(0.0, self._disk_s))
+            ),
             wall_s=lambda: EPOCH + loop.time(),
             callbacks=Callbacks(say=self._tell),
             connect=partial(make_client, transport=partial(Wire, self._world)),
@@ -209,6 +212,10 @@ class BatchRun:
         return SimulatedBatchHttp(*given, **options).over(
             SimulatedSession(self._world.batches, latency=self._latency, before=self._arrives, after=self._answered)
         )
+
+    def _waits_s(self) -> float:
+        """How long a piece of blocking work waits for its turn, or its result for the loop."""
+        return self._draw.uniform(0.0, self._disk_s)
 
     def _latency(self) -> tuple[float, float]:
         return self._draw.uniform(0.01, 0.5), self._draw.uniform(0.01, 0.5)

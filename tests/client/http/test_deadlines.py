@@ -1,0 +1,68 @@
+"""Promise: what is late expires, and a process that stood still loses no reply that came meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.clock import VirtualLoop, now, run
+
+from scorer.client.http.deadlines import READ_S, Deadlines
+
+
+class Waiting:
+    """It notes when it expired."""
+
+    def __init__(self) -> None:
+        self.expired_at: float | None = None
+
+    def expire(self) -> None:
+        self.expired_at = now()
+
+
+def stand_still(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.stand_still(seconds)
+
+
+def test_late_one_expires_within_one_look() -> None:
+    async def main() -> float | None:
+        deadlines, one = Deadlines(10.0), Waiting()
+        deadlines.enter(one, now() + 1.0)
+        await asyncio.sleep(5)
+        return one.expired_at
+
+    at = run(main())
+    assert at is not None
+    assert 1.0 <= at <= 1.2 + 1e-9
+
+
+def test_reply_read_right_after_a_standstill_does_not_expire() -> None:
+    async def main() -> tuple[float | None, float | None]:
+        deadlines, read, silent = Deadlines(10.0), Waiting(), Waiting()
+        for one in (read, silent):
+            deadlines.enter(one, now() + 1.0)
+        stand_still(30.0)
+        await asyncio.sleep(READ_S / 2)
+        deadlines.leave(read)
+        await asyncio.sleep(5)
+        return read.expired_at, silent.expired_at
+
+    read_at, silent_at = run(main())
+    assert read_at is None
+    assert silent_at is not None
+    assert 30.0 <= silent_at <= 30.0 + 2 * READ_S
+
+
+def test_process_that_stands_still_again_and_again_still_expires_what_is_late() -> None:
+    async def main() -> float | None:
+        deadlines, one = Deadlines(10.0), Waiting()
+        deadlines.enter(one, now() + 1.0)
+        for _ in range(4):
+            stand_still(3.0)
+            await asyncio.sleep(READ_S)
+        return one.expired_at
+
+    at = run(main())
+    assert at is not None
+    assert at < 7.0
