@@ -45,7 +45,11 @@ def board(values: Systems, first: str, marks: Marks) -> Html:
         for at, one in enumerate(listed)
     ]
     headings = [head("System", "text"), *(column.heading for column in columns)]
-    more = [f"{count(values.hidden)} more systems are in the results, not in this page."] if values.hidden else []
+    more = (
+        [f"{count(values.hidden)} more systems are in the results, not in this page: `scorer leaderboard` lists all."]
+        if values.hidden
+        else []
+    )
     shared = _axis(listed)
     drawn, height = forest([(one.name, one.score) for one in listed], shared, decimals(*values.scale))
     title = f"Mean {values.score}"
