@@ -22,7 +22,7 @@ def next_command(error: ScorerError, typed: Sequence[str], spec: Spec, found: St
     if isinstance(error, BudgetSpent):
         return _higher_caps(str(error), typed, spec, found)
     if isinstance(error, TooManyFailed) and found.errors:
-        return _retry(spec, found)
+        return _retry(spec, found) or _higher_share(typed, found)
     return None
 
 
@@ -43,7 +43,28 @@ def _higher_caps(said: str, typed: Sequence[str], spec: Spec, found: Status) -> 
     if not sets:
         return None
     rate = f"{done:,} of {found.rows:,} rows are finished; at their rate the rest fits: " if done else ""
-    return f"{rate}scorer {shlex.join([*typed, *sets])}"
+    return f"{rate}scorer {shlex.join(_with_sets(typed, sets))}"
+
+
+def _higher_share(typed: Sequence[str], found: Status) -> str | None:
+    """The same command with a share that takes the rows that failed."""
+    if not typed or typed[0] != "run":
+        return None
+    share = math.ceil(100 * found.failed / found.rows) / 100
+    sets = ["--set", f"limits.max_failed_share={share:g}"]
+    return f"To take the rows as they are: scorer {shlex.join(_with_sets(typed, sets))}"
+
+
+def _with_sets(typed: Sequence[str], sets: Sequence[str]) -> list[str]:
+    """The arguments with `sets`, instead of what they set of the same keys."""
+    keys = {value.partition("=")[0] for value in sets[1::2]}
+    kept: list[str] = []
+    for before, one in zip(["", *typed], typed, strict=False):
+        if before == "--set" and one.partition("=")[0].strip() in keys:
+            kept.pop()
+        elif not (one.startswith("--set=") and one.removeprefix("--set=").partition("=")[0].strip() in keys):
+            kept.append(one)
+    return [*kept, *sets]
 
 
 def _retry(spec: Spec, found: Status) -> str | None:

@@ -73,5 +73,18 @@ def test_failed_rows_are_scored_again_by_the_command_that_helps(errors: dict[str
 
 def test_no_command_where_none_helps() -> None:
     bad = replace(FOUND, errors={"BadRow": 10})
-    assert next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), bad) is None
+    assert next_command(TooManyFailed("failed"), ["retry", "out"], spec(), bad) is None
     assert next_command(SetupError("no key"), ["run", "r.toml"], spec(), FOUND) is None
+
+
+def test_rows_that_no_retry_mends_are_taken_by_a_higher_share() -> None:
+    bad = replace(FOUND, failed=101, errors={"BadRow": 101})
+    told = next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), bad)
+    assert told == "To take the rows as they are: scorer run r.toml --set limits.max_failed_share=0.11"
+
+
+def test_a_key_that_was_set_is_replaced() -> None:
+    typed = ["run", "r.toml", "--set", "limits.max_usd=1", "--set=limits.max_usd=1.5", "--set", "output.path=x"]
+    told = next_command(BudgetSpent("spent"), typed, spec(max_usd=1.5), FOUND)
+    assert told is not None
+    assert told.endswith("scorer run r.toml --set output.path=x --set limits.max_usd=12")
