@@ -35,6 +35,15 @@ def match(patterns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     return sorted(named)
 
 
+def passed_over(patterns: Sequence[str]) -> Iterator[tuple[str, int, str]]:
+    """Folders that stand for their Parquet files and hold others, too: the number of those, and one of them."""
+    for pattern in patterns:
+        if os.path.isdir(pattern) and next(_below(pattern, files=True), None) is not None:
+            others = list(_below(pattern, files=True, suffix=MATCHED_ELSE))
+            if others:
+                yield pattern, len(others), others[0]
+
+
 def _paths(pattern: str) -> Iterator[str]:
     if os.path.isdir(pattern):
         yield from list(_below(pattern, files=True)) or _below(pattern, files=True, suffix=MATCHED_ELSE)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from scorer.errors import InputError, ShardChanged
+from scorer.errors import InputError, ShardChanged, StorageError
 from scorer.files.files import Files, Stat
 from scorer.files.local_globs import MATCHED, MATCHED_ELSE
 from scorer.inputs.formats import format_of, is_parquet
 from scorer.inputs.formats.byte_stream import WHOLE, HashedFile
+from scorer.inputs.formats.content import FIRST_BYTES, content_hint
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished
 from scorer.inputs.patience import is_systems, short, with_retries
 from scorer.types import Shard
@@ -40,10 +41,19 @@ def contents(files: Files, stat: Stat) -> Contents:
         hint = ""
         if is_parquet(stat.path) and not stat.path.lower().endswith(MATCHED):
             hint = f" Its name ends in none of {', '.join((MATCHED, *MATCHED_ELSE))}, so it is read as Parquet."
+        if (seems := _seems(files, stat.path)) is not None:
+            hint += f" It looks like {seems}."
         raise InputError(
-            f"{stat.path} is not a readable {format.name} file ({short(error)}).{hint} Take it out of input.shards, "
-            "write it again, or leave it out of the run with --forget."
+            f"{stat.path} is not a readable {format.name} file ({short(error).rstrip('.')}).{hint} Take it out of "
+            "input.shards, write it again, or leave it out of the run with --forget."
         ) from error
+
+
+def _seems(files: Files, path: str) -> str | None:
+    """What the content of a file that cannot be read looks like, where that is not what its name says."""
+    with suppress(OSError, StorageError), files.open(path) as file:
+        return content_hint(path, file.read(FIRST_BYTES))
+    return None
 
 
 def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:

@@ -12,9 +12,11 @@ import pyarrow as pa
 from scorer.errors import InputError
 from scorer.files.filenames import not_utf8
 from scorer.files.files import Files, Stat
+from scorer.files.local_globs import passed_over
 from scorer.frozen import dataclass
 from scorer.inputs.column_paths import problem, split
 from scorer.inputs.formats import is_parquet
+from scorer.inputs.formats.content import other_separator
 from scorer.inputs.formats.protocol import Contents, Unfinished
 from scorer.inputs.identity import contents
 from scorer.types import Shard
@@ -54,6 +56,15 @@ def linked(found: Sequence[Stat]) -> str | None:
     )
 
 
+def not_taken(patterns: Sequence[str]) -> list[str]:
+    """A sentence for each folder of this machine whose files of other formats are left out for its Parquet files."""
+    return [
+        f"{folder} stands for its Parquet files; {count:,} of other formats in it are left out, such as {one}. To take "
+        f'them, name them: input.shards = ["{folder}", "{one}"].'
+        for folder, count, one in passed_over(patterns)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class FirstLook:
     """The shards that are new, and a sentence for each file that is left out because it is not finished."""
@@ -69,15 +80,16 @@ def first_look(
     wanted: Sequence[str],
     kept: Sequence[str] = (),
     *,
+    where: str | None = None,
     alone: bool = True,
     settled: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> FirstLook:
     """Shards with their rows and marks; `names` are their stems by path, `wanted` the columns they must have.
 
-    `kept` are those of them that the results keep. `alone`: there are no other shards. Then files that have only just
-    changed are waited for, up to 10 s, with a message to `say`; where nothing is left it is an error. Without `settled`
-    such files are taken at once, for an estimate.
+    `kept` are those of them that the results keep. `where` is `input.where`, for messages. `alone`: there are no other
+    shards. Then files that have only just changed are waited for, up to 10 s, with a message to `say`; where nothing is
+    left it is an error. Without `settled` such files are taken at once, for an estimate.
 
     Raises InputError with every mistake in all of them.
     """
@@ -103,7 +115,7 @@ def first_look(
         except InputError as error:
             problems.append(str(error))
             continue
-        mistakes = _column_mistakes(stat.path, found, wanted, kept)
+        mistakes = _column_mistakes(stat.path, found, wanted, kept, where or "")
         problems += mistakes
         types = "" if mistakes else kept_types(found.schema, kept)
         shards.append(Shard(stat.path, names[stat.path], stat.size, stat.version, found.rows, found.mark, types))
@@ -119,7 +131,9 @@ def missing_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name not in schema.names]
 
 
-def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Sequence[str]) -> list[str]:
+def _column_mistakes(
+    path: str, found: Contents, wanted: Sequence[str], kept: Sequence[str], condition: str
+) -> list[str]:
     """One sentence for each column of the run file that a file lacks."""
     names, mistakes = tuple(found.schema.names), []
     missing = missing_columns(found.schema, kept)
@@ -133,7 +147,7 @@ def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Se
     if missing:
         mistakes.append(
             f"{path} has no column {', '.join(map(repr, dict.fromkeys(missing)))}, which the run file asks for. It "
-            f"has: {', '.join(names[:20])}."
+            f"has: {', '.join(names[:20])}.{_seems(names)}{_quoted(missing, condition)}"
         )
     mistakes += nested
     if several := [
@@ -144,6 +158,20 @@ def _column_mistakes(path: str, found: Contents, wanted: Sequence[str], kept: Se
             "which is meant. Write it again with a name for each."
         )
     return mistakes
+
+
+def _quoted(missing: Sequence[str], condition: str) -> str:
+    """That SQL takes what stands between double quotes for a column, where a condition has a missing one so."""
+    name = next((name for name in missing if f'"{name}"' in condition), None)
+    if name is None:
+        return ""
+    text = name.replace("'", "''")
+    return f" In input.where \"{name}\" is a column, as in SQL; a text stands between single quotes: '{text}'."
+
+
+def _seems(names: Sequence[str]) -> str:
+    hint = other_separator(names[0]) if len(names) == 1 else None
+    return f" It looks like {hint}." if hint else ""
 
 
 def kept_types(schema: pa.Schema, kept: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.html_tables import facts_html
-from scorer.inputs.shards import find, first_look, linked
+from scorer.inputs.shards import find, first_look, linked, not_taken
 from scorer.job.canary_estimate import CanaryEstimate, canary_estimate
 from scorer.job.cascade_advice import cascade_advice
 from scorer.job.estimate_facts import estimate_facts
@@ -132,7 +132,8 @@ def estimate(
     earlier = learned(plan, files)
     found = [stat for stat in found if not earlier.forgotten & {stat.path, *stat.also}]
     names = {**stems([stat.path for stat in found if stat.path not in earlier.stems], earlier.taken), **earlier.stems}
-    first = first_look(files, found, names, plan.needed, plan.columns.kept, settled=False)
+    where = plan.spec.input.where
+    first = first_look(files, found, names, plan.needed, plan.columns.kept, where=where, settled=False)
     shards = first.shards
     asked = Asked(plan, files, shards, sample)
     rows = asked.rows
@@ -172,6 +173,7 @@ def estimate(
         max_tokens=plan.spec.limits.max_tokens,
         advice=(
             *filter(None, [linked(found)]),
+            *not_taken(plan.spec.input.shards),
             *first.left_out,
             *_fence_advice(plan.judge),
             *cascade_advice(plan.spec),

@@ -119,11 +119,12 @@ class _Records:
     def __iter__(self) -> Iterator[list[str] | Invalid]:
         while True:
             self._problem = None
+            begins = self._reader.line_num + 1
             try:
                 record = next(self._reader, None)
             except csv.Error as error:
                 if "unexpected end of data" in str(error):
-                    self.cut = "ends within a quoted field"
+                    self.cut = f"ends within a quoted field (its record begins in line {begins:,})"
                     return
                 yield Invalid(f"is no CSV ({error})")
                 continue

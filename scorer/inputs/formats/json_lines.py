@@ -27,6 +27,8 @@ from scorer.inputs.plain_rows import PlainRows
 from scorer.inputs.value_types import HEAD_BYTES, HEAD_ROWS, json_types, nested_types, shapes
 
 _NUMBER_BYTES = 8
+_TOLD_ROWS = 3
+"""A file of so many lines none of which is an object is another format, not one that is still being written."""
 DEEPEST = 100
 """Levels of lists and objects in a row: what is nested deeper ends Python's own repr and json."""
 
@@ -46,7 +48,8 @@ class JsonLines(TextFormat):
                 if not head.full:
                     head.add(line)
         tail = lines.tail
-        if tail is None or (tail and not tail.isspace() and not isinstance(parsed(tail), dict)):
+        cut = tail is None or (tail and not tail.isspace() and not isinstance(parsed(tail), dict | list))
+        if cut and (rows < _TOLD_ROWS or head.records):
             raise Unfinished("ends within a line")
         if not rows:
             raise Unfinished("has no row yet")
