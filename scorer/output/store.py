@@ -105,7 +105,7 @@ class Store(ResultStore):
 
     def measure_with(self, measure: Measure | None) -> None:
         """Adds these automatic metrics to the results from here on; they are computed on the writer's thread."""
-        self._writer.measure = measure
+        self._writer.measure_with(measure)
 
     @property
     def counts(self) -> seg.Counts:

@@ -22,7 +22,7 @@ from scorer.build.plan import check
 from scorer.errors import RowError, SpecError, TooManyFailed
 from scorer.files.files import LocalFiles
 from scorer.job.job import Job
-from scorer.output import segment_writer, tables
+from scorer.output import segments, tables, unfit_rows
 from scorer.output.layout import Segment
 from scorer.output.run_files import RunFiles
 from scorer.output.schema import (
@@ -177,7 +177,7 @@ def test_row_error_subclasses_have_a_documented_name() -> None:
 def test_store_close_writes_a_batch_that_failed_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    write, fails = segment_writer.seg.write, [True]
+    write, fails = segments.write, [True]
 
     def once(*given: Any, **told: Any) -> Any:
         if fails.pop() if fails else False:
@@ -190,7 +190,7 @@ def test_store_close_writes_a_batch_that_failed_to_write(
         list(store.work(output.shards))
         for n in range(20):
             store.add(result(output.shards[0], n))
-        monkeypatch.setattr(segment_writer.seg, "write", once)
+        monkeypatch.setattr(segments, "write", once)
         with pytest.raises(BaseExceptionGroup):
             await store.serve()
         await store.close()
@@ -254,7 +254,7 @@ def test_store_counts_unfit_rows_as_errors_and_warns_once(tmp_path: Path) -> Non
 def test_store_stops_the_run_when_every_row_is_unfit_with_all_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segment_writer, "UNFIT", 20)
+    monkeypatch.setattr(unfit_rows, "UNFIT", 20)
 
     async def scenario() -> None:
         output = Output(tmp_path, 100)
@@ -322,7 +322,7 @@ def test_store_writes_null_for_failing_metrics_and_keeps_results(tmp_path: Path)
         assert [row["metric_own"] for row in rows] == [None] * 3 + [1.0] * 3 + [None] * 3
         assert len(said) == 1
         assert "RuntimeError: the model is gone" in said[0]
-        assert segment_writer.seg.read_about(output.files, output.layout.sealed("a"))[1].unmeasured == {"own": 6}
+        assert segments.read_about(output.files, output.layout.sealed("a"))[1].unmeasured == {"own": 6}
 
     run(scenario())
 
