@@ -22,7 +22,7 @@ from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
 from scorer.processes.memory import end_uncollected, keep_memory_flat, tune_gc
 
 if TYPE_CHECKING:
-    from cyclopts import App
+    from cyclopts import App, CycloptsError
 
 
 def command_line(tokens: Sequence[str] = ()) -> App:
@@ -73,8 +73,8 @@ def _exit_code(arguments: list[str]) -> int:
         code: Any = command_line(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        asked = [token for token in tokens[:1] if token in COMMANDS]
-        return _report(SpecError([f"{error} See: {' '.join(['scorer', *asked, '--help'])}"]), 2, tokens)
+        asked = " ".join(["scorer", *(token for token in tokens[:1] if token in COMMANDS)])
+        return _report(SpecError([f"{_wrong_use(error, asked)} See: {asked} --help"]), 2, tokens)
     except KeyboardInterrupt:
         return _report(
             Interrupted("Interrupted before the command was done. Give it again to do the rest."), 130, tokens
@@ -83,6 +83,17 @@ def _exit_code(arguments: list[str]) -> int:
         return _report(error, error.exit_code, tokens)
     except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
         return _report(error, 1, tokens)
+
+
+def _wrong_use(error: CycloptsError, command: str) -> str:
+    """What is wrong with the arguments of a command; for one that is missing, what it is."""
+    from cyclopts import MissingArgumentError
+
+    if not isinstance(error, MissingArgumentError) or error.argument is None:
+        return str(error)
+    name = error.keyword or error.argument.name
+    lacks = f"{command} needs {name}" if error.keyword is None else f"{command}: {name} needs a value"
+    return f"{lacks}. {error.argument.parameter.help or ''}".strip()
 
 
 def _report(error: Exception, exit_code: int, tokens: list[str]) -> int:

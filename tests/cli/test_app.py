@@ -51,6 +51,24 @@ def _help(command: str) -> list[str]:
     return [line.rstrip() for line in printed.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["agree", "out", "--human", "human"], "scorer agree needs --score. A column of scores; "),
+        (["agree", "out", "--score"], "scorer agree: --score needs a value. A column of scores; "),
+        (["run"], "scorer run needs RUN_FILE. The run file; "),
+        (["run", "x.toml", "--nonsense"], "Unknown option: --nonsense."),
+    ],
+)
+def test_what_is_missing_is_said_with_its_meaning(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit_code(given) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(said)
+    assert told.rstrip().endswith(f"See: scorer {given[0]} --help")
+
+
 def test_ctrl_c_ends_a_command_with_a_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
