@@ -60,10 +60,10 @@ def adjust(values: Floats, system: Codes, systems: int, item: Codes, drawn: Resa
     for block in blocks():
         fit.add(block.read, block.total[:, None], _weight(block))
     fit.solve(sums.total.sum(axis=0)[:, None])
-    homes = _Homes(drawn, systems, fit.parts)
+    terms = _ClusterTerms(drawn, systems, fit.parts)
     for block in blocks():
-        homes.add(block, fit)
-    return homes.adjusted(fit, sums)
+        terms.add(block, fit)
+    return terms.adjusted(fit, sums)
 
 
 def has_holes(values: Floats, system: Codes, item: Codes) -> bool:
@@ -95,19 +95,19 @@ def fit_items(
         total = of.total.sum(axis=0)
         fit.solve(total[:, None])
         full.solve(np.stack([total + end * of.unread for end in ends], axis=1))
-    homes = [_Homes(drawn, systems, fit.parts) for fit in reads]
+    terms = [_ClusterTerms(drawn, systems, fit.parts) for fit in reads]
     for block in blocks() if any(adjusted) else ():
         if adjusted[block.task]:
-            homes[block.task].add(block, reads[block.task])
+            terms[block.task].add(block, reads[block.task])
         if unlike[block.task]:
             fills[block.task].add_level(block.every, _filled(block, ends), _weight(block))
     return [
         ItemFit(
             is_adjusted and bool(fit.rows.any()),
-            home.adjusted(fit, of) if is_adjusted and fit.rows.any() else None,
+            term.adjusted(fit, of) if is_adjusted and fit.rows.any() else None,
             (full.means[:, 0], full.means[:, 1]) if is_unlike else None,
         )
-        for fit, full, home, of, is_adjusted, is_unlike in zip(reads, fills, homes, sums, adjusted, unlike, strict=True)
+        for fit, full, term, of, is_adjusted, is_unlike in zip(reads, fills, terms, sums, adjusted, unlike, strict=True)
     ]
 
 
@@ -197,7 +197,7 @@ class _Fit:
         return np.where(self.part[:, None] >= 0, self.effect + self.middle[self.part], np.nan)
 
 
-class _Homes:
+class _ClusterTerms:
     """What each cluster of items adds to the error of adjusted means."""
 
     def __init__(self, drawn: Resamples | None, systems: int, parts: int) -> None:
@@ -213,10 +213,10 @@ class _Homes:
         there, level, part = fit.add_level(block.read, block.total[:, None], weight)
         if self._drawn is None:
             return
-        home = self._drawn.clusters_of(block.item[there])
-        np.add.at(self._levels, home, block.read[there] * level)
-        np.add.at(self._drift, (home, part), weight[there] * level[:, 0])
-        np.add.at(self._weight, (home, part), weight[there])
+        cluster = self._drawn.clusters_of(block.item[there])
+        np.add.at(self._levels, cluster, block.read[there] * level)
+        np.add.at(self._drift, (cluster, part), weight[there] * level[:, 0])
+        np.add.at(self._weight, (cluster, part), weight[there])
 
     def adjusted(self, fit: _Fit, sums: Sums) -> Adjusted:
         """The means with what the clusters add."""

@@ -89,25 +89,25 @@ class ItemBlocks:
 
     def __init__(self, parts: Parts, groups: int, tasks: int, items: int) -> None:
         self._parts, self._groups, self._items = parts, groups, items
-        home = np.zeros(items, dtype=np.int32) if tasks == 1 else self._homes()
+        task_of = np.zeros(items, dtype=np.int32) if tasks == 1 else self._task_of_items()
         self._place: Codes | None = None
-        if home is None:
+        if task_of is None:
             self._starts = np.arange(tasks + 1, dtype=np.int64) * items
         else:
-            self._order = np.argsort(home, kind="stable")
+            self._order = np.argsort(task_of, kind="stable")
             self._place = np.empty(items, dtype=np.int64)
             self._place[self._order] = np.arange(items)
-            self._starts = np.searchsorted(home[self._order], np.arange(tasks + 1))
+            self._starts = np.searchsorted(task_of[self._order], np.arange(tasks + 1))
 
-    def _homes(self) -> NDArray[np.int32] | None:
+    def _task_of_items(self) -> NDArray[np.int32] | None:
         """The task of each item, -1 of one without rows; None where one is of several tasks."""
-        home = np.full(self._items, -1, dtype=np.int32)
+        task_of = np.full(self._items, -1, dtype=np.int32)
         for part in self._parts():
-            new = home[part.item] < 0
-            home[part.item[new]] = part.task[new]
-            if (home[part.item] != part.task).any():
+            new = task_of[part.item] < 0
+            task_of[part.item[new]] = part.task[new]
+            if (task_of[part.item] != part.task).any():
                 return None
-        return home
+        return task_of
 
     def __call__(self) -> Iterator[Block]:
         step = max(1, COUNTED_CELLS // max(self._groups, 1))

@@ -14,7 +14,7 @@ from scorer.files.files import Files, Stat
 from scorer.files.local_globs import MATCHED, MATCHED_ELSE
 from scorer.inputs.formats import format_of, is_parquet
 from scorer.inputs.formats.byte_stream import WHOLE, HashedFile
-from scorer.inputs.formats.content import FIRST_BYTES, content_hint
+from scorer.inputs.formats.content import BINARY, FIRST_BYTES, content_hint
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished
 from scorer.inputs.patience import is_systems, short, with_retries
 from scorer.types import Shard
@@ -35,25 +35,32 @@ def contents(files: Files, stat: Stat) -> Contents:
         with files.open(stat.path) as file:
             return format.look(file, stat.size)
 
+    cause: Exception
     try:
         return with_retries(stat.path, read)
+    except Unfinished as error:
+        begins = _begins(files, stat.path)
+        seems = content_hint(stat.path, begins) if begins.startswith(BINARY) else None
+        if seems is None or seems.startswith(format.name):
+            raise
+        why, hint, cause = str(error), f" It looks like {seems}.", error
     except DAMAGE as error:
-        hint = ""
+        why, hint, cause = short(error).rstrip("."), "", error
         if is_parquet(stat.path) and not stat.path.lower().endswith(MATCHED):
             hint = f" Its name ends in none of {', '.join((MATCHED, *MATCHED_ELSE))}, so it is read as Parquet."
-        if (seems := _seems(files, stat.path)) is not None:
+        if (seems := content_hint(stat.path, _begins(files, stat.path))) is not None:
             hint += f" It looks like {seems}."
-        raise InputError(
-            f"{stat.path} is not a readable {format.name} file ({short(error).rstrip('.')}).{hint} Take it out of "
-            "input.shards, write it again, or leave it out of the run with --forget."
-        ) from error
+    raise InputError(
+        f"{stat.path} is not a readable {format.name} file ({why}).{hint} Take it out of input.shards, write it again, "
+        "or leave it out of the run with --forget."
+    ) from cause
 
 
-def _seems(files: Files, path: str) -> str | None:
-    """What the content of a file that cannot be read looks like, where that is not what its name says."""
+def _begins(files: Files, path: str) -> bytes:
+    """The first bytes of a file that cannot be read, to see what they look like; none where that fails, too."""
     with suppress(OSError, StorageError), files.open(path) as file:
-        return content_hint(path, file.read(FIRST_BYTES))
-    return None
+        return file.read(FIRST_BYTES)
+    return b""
 
 
 def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:

@@ -26,7 +26,7 @@ from scorer.plot.style import (
     tooltips,
 )
 from scorer.report.page.bins import Bins, bins_of
-from scorer.report.page.seen import seen
+from scorer.report.page.column_summary import summary_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -111,8 +111,8 @@ def judge_against_human(table: Any, score: str = "score", human: str = "human") 
     columns = take(frame, [column, human])
     x, y = columns.floats(human), columns.floats(column)
     both = np.isfinite(x) & np.isfinite(y)
-    of_x = bins_of(human, seen([x[both]]), ranges=RANGES)
-    of_y = bins_of(column, seen([y[both]]), scale_of(table, column) if is_named else None, ranges=RANGES)
+    of_x = bins_of(human, summary_of([x[both]]), ranges=RANGES)
+    of_y = bins_of(column, summary_of([y[both]]), scale_of(table, column) if is_named else None, ranges=RANGES)
     if of_x is None or of_y is None:
         raise SpecError([f"No row has both {column} and {human}."])
     rows = _joint(of_x, of_y, of_x.codes(x[both]), of_y.codes(y[both]))

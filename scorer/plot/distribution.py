@@ -15,7 +15,7 @@ from scorer.escapes import printable_line
 from scorer.frames.analyses import opened
 from scorer.plot.style import COLOURS, WIDTH, altair, data, title, tooltips
 from scorer.report.page.bins import Bins, bins_of
-from scorer.report.page.seen import seen
+from scorer.report.page.column_summary import summary_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -36,7 +36,7 @@ def distribution(table: Any, score: str = "score", *, by: str | None = None) -> 
         raise SpecError([f"Of several runs give one score column: {', '.join([column, *more])}."])
     columns = take(frame, [column], [by] if by else [])
     values = columns.floats(column)
-    bins = bins_of(column, seen([values]), scale_of(table, column) if is_named else None)
+    bins = bins_of(column, summary_of([values]), scale_of(table, column) if is_named else None)
     if bins is None:
         raise SpecError([f"No row has a value in {column}; a histogram needs scores."])
     codes, names = columns.codes(by) if by else (np.zeros(len(values), dtype=np.int64), [""])

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.report.page.bins import bins_of
+from scorer.report.page.column_summary import quantiles, summary_of
 from scorer.report.page.conditions import between, equals, together
-from scorer.report.page.seen import quantiles, seen
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False) | st.integers(-5, 5).map(float) | st.sampled_from([0.1 + 0.2, 1 / 3])
 
@@ -23,7 +23,7 @@ def test_every_value_is_in_the_one_bin_whose_condition_it_meets(values: list[flo
     column = np.array(values)
     known = column[np.isfinite(column)]
     scale = (float(known.min()) - 1, float(known.max()) + 1) if scaled and len(known) else None
-    bins = bins_of('a "score"', seen([column]), scale)
+    bins = bins_of('a "score"', summary_of([column]), scale)
     if bins is None:
         assert not len(known)
         return
@@ -38,14 +38,14 @@ def test_every_value_is_in_the_one_bin_whose_condition_it_meets(values: list[flo
 
 
 def test_bins_of_a_scale_have_each_whole_number_and_of_many_values_equal_ranges() -> None:
-    few = bins_of("score", seen([np.array([2.0]), np.array([4.0, math.inf])]), (1.0, 5.0))
+    few = bins_of("score", summary_of([np.array([2.0]), np.array([4.0, math.inf])]), (1.0, 5.0))
     assert few
     assert few.values == [1.0, 2.0, 3.0, 4.0, 5.0]
-    many = bins_of("score", seen([np.linspace(0.0, 1.0, 50)]), (0.0, 1.0))
+    many = bins_of("score", summary_of([np.linspace(0.0, 1.0, 50)]), (0.0, 1.0))
     assert many
     assert (many.size, many.edges[0], many.edges[-1]) == (20, 0.0, 1.0)
     assert many.codes(np.array([0.0, 0.05, 1.0])).tolist() == [0, 1, 19]
-    assert bins_of("score", seen([np.array([math.nan])])) is None
+    assert bins_of("score", summary_of([np.array([math.nan])])) is None
 
 
 @pytest.mark.parametrize("value", [math.inf, "a\0b", object()])

@@ -13,12 +13,12 @@ from scorer.analysis.correlation import Codes
 from scorer.report.page import cover as covering
 from scorer.report.page.cover import cover
 from scorer.report.page.groups import Counted, Group, RowsOf, count_groups
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 
 
-def at(places: Codes) -> Part:
+def at(places: Codes) -> PageRows:
     """Rows that know their places alone."""
-    return Part(lambda name: pl.Series(), np.asarray(places, dtype=np.int64), "score", None)
+    return PageRows(lambda name: pl.Series(), np.asarray(places, dtype=np.int64), "score", None)
 
 
 def group(codes: Sequence[int] | Codes, size: int, weight: float = 1.0) -> Group:

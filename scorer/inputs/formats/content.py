@@ -14,6 +14,8 @@ _MAGIC = {
     b"{": ((".jsonl", ".ndjson"), "JSON: write each object on a line of its own, in a file whose name ends in .jsonl"),
 }
 """How formats begin, the ends of names that say so, and what to do."""
+BINARY = tuple(magic for magic in _MAGIC if magic not in (b"[", b"{"))
+"""How files begin that are no text: a text format that finds such a beginning has found another format for certain."""
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
 

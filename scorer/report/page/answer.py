@@ -145,7 +145,7 @@ def _favour(of: Population, first: str, second: str) -> str | None:
     system = of.columns.system
     if system is None or not of.people or of.scale is None:
         return None
-    known = of.seen(of.human)
+    known = of.summary(of.human)
     if not known.rows or known.low < of.scale[0] or known.high > of.scale[1]:
         return None  # on another scale a difference says nothing
     lead = number_of(of.score, of.frame.schema[of.score]) - number_of(of.human, of.frame.schema[of.human])

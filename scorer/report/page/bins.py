@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scorer.analysis.correlation import Codes, Floats
+from scorer.report.page.column_summary import FEW, ColumnSummary
 from scorer.report.page.conditions import between, equals
-from scorer.report.page.seen import FEW, Seen
 
 RANGES = 20
 
@@ -31,9 +31,11 @@ class Bins:
 
     def codes(self, values: Floats) -> Codes:
         """The bin of each value; -1 for NaN, and for a value that meets the condition of no bin."""
-        found = np.searchsorted(np.asarray(self.edges[1:-1]), values, side="right").astype(np.int64)
         if self.values:
-            return np.where(np.asarray(self.values)[found] == values, found, -1)
+            known = np.asarray(self.values)
+            found = np.minimum(np.searchsorted(known, values), len(known) - 1)
+            return np.where(known[found] == values, found, -1)
+        found = np.searchsorted(np.asarray(self.edges[1:-1]), values, side="right").astype(np.int64)
         return np.where((values >= self.edges[0]) & (values <= self.edges[-1]), found, -1)
 
     def label(self, code: int) -> str:
@@ -49,7 +51,9 @@ class Bins:
         return between(self.name, self.edges[code], self.edges[code + 1], closed=code == self.size - 1)
 
 
-def bins_of(name: str, of: Seen, scale: tuple[float, float] | None = None, *, ranges: int = RANGES) -> Bins | None:
+def bins_of(
+    name: str, of: ColumnSummary, scale: tuple[float, float] | None = None, *, ranges: int = RANGES
+) -> Bins | None:
     """Bins of the numbers seen in a column, from end to end of the scale where one is known; None without a number.
 
     Up to FEW different values have a bin each; whole numbers of a short scale also where they do not occur.

@@ -8,7 +8,7 @@ import numpy as np
 
 from scorer.analysis.correlation import Codes
 from scorer.report.page.groups import Counted
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 
 EACH = 3
 """Candidates of each group, drawn by chance."""
@@ -18,7 +18,7 @@ POOL = 50_000
 
 def cover(
     groups: Sequence[Counted],
-    at: Callable[[Codes], Part],
+    at: Callable[[Codes], PageRows],
     rows: int,
     first: Iterable[int],
     rest: Iterable[int],
@@ -43,7 +43,7 @@ def cover(
 
 
 def _greedy(
-    groups: Sequence[Counted], at: Callable[[Codes], Part], rows: int, chosen: Sequence[int], most: int, seed: int
+    groups: Sequence[Counted], at: Callable[[Codes], PageRows], rows: int, chosen: Sequence[int], most: int, seed: int
 ) -> list[int]:
     if not groups or most <= 0:
         return []
@@ -76,7 +76,7 @@ def _pool(rows: int, rng: np.random.Generator) -> Codes:
     return rng.permutation(np.unique(rng.integers(0, rows, POOL)))
 
 
-def _candidates(one: Counted, pool: Part) -> Codes:
+def _candidates(one: Counted, pool: PageRows) -> Codes:
     """Up to EACH rows of each group among those of `pool`, in its order; of a group that has none there its first."""
     codes = one.group.of(pool)
     sorted_ = np.argsort(codes, kind="stable")

@@ -10,7 +10,7 @@ import numpy as np
 from scorer.analysis.correlation import Codes
 from scorer.report.page.conditions import together
 from scorer.report.page.data import RowId, Rows
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 
 MOST_IDS = 12
 """Rows that a mark names; the page's own lists have more."""
@@ -24,12 +24,12 @@ class Group:
     sooner each group gets a row in the page.
     """
 
-    codes: Callable[[Part], Codes]
+    codes: Callable[[PageRows], Codes]
     size: int
     where: Callable[[int], str | None]
     weight: float = 1.0
 
-    def of(self, part: Part) -> Codes:
+    def of(self, part: PageRows) -> Codes:
         """The group of each row."""
         return part.once(self, lambda: self.codes(part))
 
@@ -43,7 +43,7 @@ class Counted:
     first: Codes
 
 
-def count_groups(groups: Mapping[str, Group], parts: Iterable[Part]) -> dict[str, Counted]:
+def count_groups(groups: Mapping[str, Group], parts: Iterable[PageRows]) -> dict[str, Counted]:
     """Counts all groups in one pass over the rows."""
     found = {
         name: Counted(group, np.zeros(group.size, dtype=np.int64), np.full(group.size, -1, dtype=np.int64))
@@ -70,7 +70,7 @@ class RowsOf:
     """
 
     groups: Mapping[str, Counted]
-    shown: Part
+    shown: PageRows
     ids: Sequence[RowId]
     where: str
 
@@ -88,7 +88,7 @@ class RowsOf:
 def crossed(first: Group, second: Group, weight: float) -> Group:
     """The groups of both: the code is that of the first times the size of the second, plus that of the second."""
 
-    def codes(part: Part) -> Codes:
+    def codes(part: PageRows) -> Codes:
         one, other = first.of(part), second.of(part)
         return np.where((one < 0) | (other < 0), -1, one * second.size + other)
 

@@ -13,14 +13,14 @@ from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
 from scorer.report.page.agreement import Checked, agreement_of, ceiling_of
 from scorer.report.page.bins import Bins, bins_of
+from scorer.report.page.column_summary import quantiles, summary_of
 from scorer.report.page.data import Calibration, Confusion, Judge, Rows, Scatter, Statistic
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.length_bias import length_bias
 from scorer.report.page.means import grouped_means, interval
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
 from scorer.report.page.retest import retest
-from scorer.report.page.seen import quantiles, seen
 
 RANGES = 5
 """Ranges of a confusion matrix, where values are too many."""
@@ -42,7 +42,7 @@ def groups(of: Population) -> dict[str, Group]:
     return found
 
 
-def _binned(bins: Bins, column: str, part: Part) -> Codes:
+def _binned(bins: Bins, column: str, part: PageRows) -> Codes:
     return bins.codes(part.floats(column))
 
 
@@ -75,10 +75,10 @@ def _sides(of: Population) -> dict[str, Bins]:
     columns = {**({"people": of.human} if of.people else {}), **{name: name for name in of.columns.scores[1:]}}
     found = {}
     for name, column in columns.items():
-        bins = bins_of(of.comparable(column), of.seen(column), ranges=RANGES)
+        bins = bins_of(of.comparable(column), of.summary(column), ranges=RANGES)
         if bins is not None and any(_both(part, column).any() for part in of.parts()):
             found[name] = bins
-    mine = bins_of(of.score, of.seen(of.score), of.scale, ranges=RANGES)
+    mine = bins_of(of.score, of.summary(of.score), of.scale, ranges=RANGES)
     return {**found, "judge": mine} if found and mine is not None else {}
 
 
@@ -91,7 +91,7 @@ def _confusion(of: Population, side: str, sides: Mapping[str, Bins], rows: RowsO
     return Confusion(", ".join(of.people) if side == "people" else of.run_of(side), people, judge, cells)
 
 
-def _both(part: Part, column: str) -> NDArray[np.bool_]:
+def _both(part: PageRows, column: str) -> NDArray[np.bool_]:
     """Which rows have a score and a number in a column."""
     both: NDArray[np.bool_] = np.isfinite(part.scores) & np.isfinite(part.floats(column))
     return both
@@ -105,7 +105,7 @@ def _steps(of: Population) -> Bins | None:
     def labelled() -> Iterator[Floats]:
         return (part.scores[_both(part, of.human)] for part in of.parts())
 
-    known = seen(labelled())
+    known = summary_of(labelled())
     if not known.rows:
         return None
     few = bins_of(of.score, known)
@@ -120,7 +120,7 @@ def _calibration(of: Population, rows: RowsOf) -> Iterator[Calibration]:
         return
     group = rows.groups["calibration"].group
 
-    def codes(part: Part) -> Codes:
+    def codes(part: PageRows) -> Codes:
         return np.where(_both(part, of.human), group.of(part), -1)
 
     means = grouped_means(of, lambda part: part.scores, codes, group.size)

@@ -8,11 +8,11 @@ import polars as pl
 from scorer.analysis.bias import by_length
 from scorer.analysis.correlation import Codes, Floats
 from scorer.errors import SpecError
+from scorer.report.page.column_summary import quantiles
 from scorer.report.page.data import Interval, Scatter, Statistic
 from scorer.report.page.means import grouped_means, interval
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
-from scorer.report.page.seen import quantiles
 from scorer.report.page.text_lengths import LENGTH
 
 STEPS = 10
@@ -45,7 +45,7 @@ def length_bias(of: Population) -> tuple[list[Statistic], Scatter | None]:
 
 
 def _scatter(of: Population) -> Scatter | None:
-    def lengths(part: Part) -> Floats:
+    def lengths(part: PageRows) -> Floats:
         return np.where(np.isfinite(part.scores), part.floats(LENGTH), np.nan)
 
     known = (values[np.isfinite(values)] for values in map(lengths, of.parts()))
@@ -53,7 +53,7 @@ def _scatter(of: Population) -> Scatter | None:
     if len(edges) < 3:
         return None
 
-    def codes(part: Part) -> Codes:
+    def codes(part: PageRows) -> Codes:
         length = lengths(part)
         return np.where(np.isfinite(length), np.searchsorted(edges[1:-1], length, side="right"), -1)
 

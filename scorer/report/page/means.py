@@ -9,12 +9,12 @@ import numpy as np
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.rank_table import interval_columns
 from scorer.report.page.data import Interval
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
 
 
 def grouped_means(
-    of: Population, values: Callable[[Part], Floats], group: Callable[[Part], Codes], groups: int
+    of: Population, values: Callable[[PageRows], Floats], group: Callable[[PageRows], Codes], groups: int
 ) -> list[Interval]:
     """The mean of the values by group, over the rows that have one (no NaN) and a group (not -1).
 

@@ -16,11 +16,11 @@ from scorer.analysis.packed import Packed
 from scorer.analysis.score_range import scale_of_judge
 from scorer.errors import SpecError
 from scorer.report.columns import RunColumns, may_be_name, may_be_number, number
+from scorer.report.page.column_summary import ColumnSummary, summary_of
 from scorer.report.page.left_out import leave_out
 from scorer.report.page.options import ReportOptions
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 from scorer.report.page.read_rows import distinct, read_rows, trimmed
-from scorer.report.page.seen import Seen, seen
 from scorer.report.page.text_lengths import Lengths, lengths_of
 from scorer.report.picks import condition
 from scorer.report.run_table import RunTable
@@ -56,7 +56,7 @@ class Population:
     where: str
     lengths: Lengths
     notes: Sequence[str] = ()
-    _seen: dict[str, Seen] = field(default_factory=dict)
+    _summaries: dict[str, ColumnSummary] = field(default_factory=dict)
 
     @property
     def score(self) -> str:
@@ -105,19 +105,19 @@ class Population:
         """The judge's scale; None where it has none, or a score lies outside of it."""
         run = next(iter(self.table.runs))
         scale = scale_of_judge(self.table.judges[run].options, self.score.removeprefix(f"{run}."))
-        known = self.seen(self.score)
+        known = self.summary(self.score)
         return scale if scale and known.rows and scale[0] <= known.low and known.high <= scale[1] else None
 
     @property
     def has_scores(self) -> bool:
         """Whether a row has a score."""
-        return self.seen(self.score).rows > 0
+        return self.summary(self.score).rows > 0
 
-    def seen(self, name: str) -> Seen:
+    def summary(self, name: str) -> ColumnSummary:
         """The numbers of a column."""
-        if name not in self._seen:
-            self._seen[name] = seen(part.floats(name) for part in self.parts())
-        return self._seen[name]
+        if name not in self._summaries:
+            self._summaries[name] = summary_of(part.floats(name) for part in self.parts())
+        return self._summaries[name]
 
     def count(self, name: str) -> int:
         """How many rows have a value in a column."""
@@ -135,15 +135,15 @@ class Population:
     def lazy(self) -> pl.LazyFrame:
         return self.frame.lazy
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[PageRows]:
         """The rows some at a time."""
         for first, rows, read in self.frame.parts():
-            yield Part(read, np.arange(first, first + rows, dtype=np.int64), self.score, self.columns.item)
+            yield PageRows(read, np.arange(first, first + rows, dtype=np.int64), self.score, self.columns.item)
 
-    def at(self, places: Sequence[int] | Codes) -> Part:
+    def at(self, places: Sequence[int] | Codes) -> PageRows:
         """The rows at these places, in the order given."""
         frame = self.frame.rows(places)
-        return Part(frame.get_column, np.asarray(places, dtype=np.int64), self.score, self.columns.item)
+        return PageRows(frame.get_column, np.asarray(places, dtype=np.int64), self.score, self.columns.item)
 
     def again(self, columns: Sequence[str]) -> Iterator[pl.LazyFrame]:
         """The rows once more, some shards at a time, with columns of the table that are not in memory."""

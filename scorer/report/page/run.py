@@ -16,7 +16,7 @@ from scorer.report.page.conditions import equals
 from scorer.report.page.data import ErrorCount, Interval, Rows, RunFacts, Series
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.means import grouped_means
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
 from scorer.report.page.time_series import time_series
 from scorer.report.watch.limiting import NAMES
@@ -32,7 +32,7 @@ def groups(of: Population) -> dict[str, Group]:
     place = {name: at for at, name in enumerate(names)}
     number_of = np.array([*(place.get(name, -1) for name in of.names(column)), -1], dtype=np.int64)
 
-    def codes(part: Part) -> Codes:
+    def codes(part: PageRows) -> Codes:
         return number_of[part.codes(column)]
 
     return {"error": Group(codes, len(names), lambda code: equals(column, names[code]), weight=8.0)}
@@ -68,12 +68,12 @@ def _unread(of: Population) -> Iterator[tuple[str, Interval]]:
     if system is None or not of.rows:
         return
     names = of.names(system)
-    if of.seen(of.score).rows == of.rows:
+    if of.summary(of.score).rows == of.rows:
         return
     shares = grouped_means(
         of,
         lambda part: np.where(np.isfinite(part.scores), 0.0, 1.0),
-        partial(Part.codes, name=system),
+        partial(PageRows.codes, name=system),
         len(names),
     )
     yield from sorted(zip(names, shares, strict=True), key=lambda one: -(one[1].value or 0.0))

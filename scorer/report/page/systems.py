@@ -17,7 +17,7 @@ from scorer.report.page.conditions import equals
 from scorer.report.page.data import Histogram, Interval, Pair, RowId, Rows, System, Systems
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.means import grouped_means
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
 
 MOST_SYSTEMS = 60
@@ -53,7 +53,7 @@ def shown_systems(board: Ranking) -> list[str]:
 
 def score_bins(of: Population) -> Bins | None:
     """The bins of all histograms; None without a score."""
-    return bins_of(of.score, of.seen(of.score), of.scale)
+    return bins_of(of.score, of.summary(of.score), of.scale)
 
 
 def groups(of: Population, board: Ranking | None) -> dict[str, Group]:
@@ -76,7 +76,7 @@ def named_group(of: Population, column: str, shown: Sequence[str], weight: float
     number_of = np.array([place.get(name, -1) for name in names] or [-1], dtype=np.int64)
     values = of.values(column)
 
-    def codes(part: Part) -> Codes:
+    def codes(part: PageRows) -> Codes:
         return number_of[part.codes(column)]
 
     return Group(codes, len(shown), lambda code: equals(column, values.get(shown[code])), weight)
@@ -93,7 +93,7 @@ def panel(
     bins = score_bins(of)
     if bins is None:
         return None
-    known = of.seen(of.score)
+    known = of.summary(of.score)
     shown = [] if board is None else shown_systems(board)
     return Systems(
         score=of.score,
@@ -113,7 +113,7 @@ def _systems(of: Population, board: Ranking, rows: RowsOf, withheld: str | None)
     listed = board.systems.head(MOST_SYSTEMS).to_dicts()
     acceptable = _acceptable(of)
     tied = {} if withheld else not_told_apart(board)
-    others = {name: _by_system(of, partial(Part.floats, name=name)) for name in of.columns.scores[1:]}
+    others = {name: _by_system(of, partial(PageRows.floats, name=name)) for name in of.columns.scores[1:]}
     costs = _costs(of)
     for at, row in enumerate(listed):
         name = row["system"]
@@ -135,7 +135,7 @@ def _costs(of: Population) -> dict[str, float]:
     """The mean cost in USD of a row of each system; none where no row cost anything."""
     assert of.columns.system is not None
     cost = of.first(COST)
-    if cost is None or not of.seen(cost).high > 0:
+    if cost is None or not of.summary(cost).high > 0:
         return {}
     mean = pl.col(cost).mean() / 1e6
     found = of.lazy.group_by(of.columns.system).agg(mean).drop_nulls().collect(engine="streaming")
@@ -152,10 +152,10 @@ def not_told_apart(board: Ranking) -> dict[str, set[str]]:
     return found
 
 
-def _by_system(of: Population, values: Callable[[Part], Floats]) -> dict[str, Interval]:
+def _by_system(of: Population, values: Callable[[PageRows], Floats]) -> dict[str, Interval]:
     assert of.columns.system is not None
     names = of.names(of.columns.system)
-    means = grouped_means(of, values, partial(Part.codes, name=of.columns.system), len(names))
+    means = grouped_means(of, values, partial(PageRows.codes, name=of.columns.system), len(names))
     return dict(zip(names, means, strict=True))
 
 
@@ -166,7 +166,7 @@ def _acceptable(of: Population) -> dict[str, Interval]:
         return {}
     reached = bar
 
-    def acceptable(part: Part) -> Floats:
+    def acceptable(part: PageRows) -> Floats:
         return np.where(np.isfinite(part.scores), (part.scores >= reached).astype(np.float64), np.nan)
 
     return _by_system(of, acceptable)

@@ -11,7 +11,7 @@ from scorer.report.page.conditions import equals, together
 from scorer.report.page.data import Curve, Training
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.means import grouped_means
-from scorer.report.page.part import Part
+from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
 
 MOST_POINTS = 600
@@ -21,7 +21,7 @@ NOTES = (
 )
 
 
-def _points(of: Population) -> tuple[list[float], list[str], Callable[[Part], Codes]]:
+def _points(of: Population) -> tuple[list[float], list[str], Callable[[PageRows], Codes]]:
     """The steps, the mixes, and the point of each row: that of its mix times the steps, plus that of its step."""
     step, mix = of.options.step, of.options.mix
     assert step is not None
@@ -30,7 +30,7 @@ def _points(of: Population) -> tuple[list[float], list[str], Callable[[Part], Co
     for part in of.parts():
         steps = np.union1d(steps, part.floats(column)[np.isfinite(part.floats(column))])
 
-    def codes(part: Part) -> Codes:
+    def codes(part: PageRows) -> Codes:
         values = part.floats(column)
         found = np.where(np.isfinite(values), np.searchsorted(steps, values), -1).astype(np.int64)
         return found if mix is None else np.where(found >= 0, part.codes(mix) * len(steps) + found, -1)

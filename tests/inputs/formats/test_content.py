@@ -26,7 +26,7 @@ ARRAY = b'[\n {"id": 1,\n  "text": "a"}\n]'
         ("s.jsonl", b'[{"id": 1}]', "one JSON array"),
         ("s.json", b'{"id": 1}\n{"id": 2}\n', "JSON: write each object on a line"),
         ("s.jsonl.gz", b'{"id": 1}\n', "JSON: write each object on a line"),
-        ("s.jsonl", gzip.compress(b'{"id": 1}\n'), "gzip: give it a name that ends in .jsonl.gz"),
+        ("s.jsonl", gzip.compress(b'{"id": 1}\n', mtime=0), "gzip: give it a name that ends in .jsonl.gz"),
         ("s.arrow", WRITERS["parquet"]([ROW]), "Parquet: give it a name"),
         ("s.dat", WRITERS["arrow"]([ROW]), "Arrow: give it a name"),
         ("s.tsv", b"id\ttext\r\n1\ta\r\n", "a table with tabs"),
@@ -74,3 +74,8 @@ def test_files_of_other_formats_beside_parquet_are_named(tmp_path: Path) -> None
     written(tmp_path / "in" / "a.parquet", WRITERS["parquet"]([ROW]))
     (told,) = not_taken([str(tmp_path / "in"), str(lines), "s3://bucket/in"])
     assert f"1 of other formats in it are left out, such as {lines}" in told
+
+
+def test_a_parquet_file_without_an_end_to_its_name_may_still_be_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="may still be written"):
+        shard_of(written(tmp_path / "part-0", WRITERS["parquet"]([ROW])[:-8]))

@@ -14,7 +14,7 @@ FEW = 11
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ColumnSummary:
     """The finite numbers of a column: how many, the ends, whether all are whole, and the different ones up to FEW.
 
     `few` is empty where there are more. Without a number the ends are NaN.
@@ -27,7 +27,7 @@ class Seen:
     few: Sequence[float]
 
 
-def seen(parts: Iterable[Floats]) -> Seen:
+def summary_of(parts: Iterable[Floats]) -> ColumnSummary:
     """Of the numbers in all parts; NaN and infinity are none."""
     rows, low, high, whole = 0, np.inf, -np.inf, True
     few: Floats | None = np.empty(0)
@@ -42,8 +42,8 @@ def seen(parts: Iterable[Floats]) -> Seen:
             few = np.unique(np.concatenate([few, known]))
             few = few if len(few) <= FEW else None
     if not rows:
-        return Seen(0, np.nan, np.nan, False, ())
-    return Seen(rows, low, high, whole, () if few is None else few.tolist())
+        return ColumnSummary(0, np.nan, np.nan, False, ())
+    return ColumnSummary(rows, low, high, whole, () if few is None else few.tolist())
 
 
 def quantiles(parts: Iterable[Floats], shares: Floats) -> Floats:

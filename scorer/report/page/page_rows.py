@@ -11,7 +11,7 @@ from scorer.analysis.correlation import Codes, Floats
 from scorer.report.columns import number
 
 
-class Part:
+class PageRows:
     """Rows at these `places` of the page's population, whose columns `read` gives. A column is read once."""
 
     def __init__(self, read: Callable[[str], pl.Series], places: Codes, score: str, item: str | None) -> None:
