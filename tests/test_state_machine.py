@@ -138,6 +138,11 @@ class Folder(RuleBasedStateMachine):
         if self.open_retry:
             return
         sets = ["judge.read=pattern", r"judge.pattern=\d+"] if other else []
+        before = load(LocalFiles(), self.layout)
+        if before is not None and before.kept is None:  # rebuilt by a start that was killed then
+            with pytest.raises(OutputError, match=r"all results had the columns of input\.keep"):
+                reread(LocalFiles(), self.made.out, sets)
+            return
         with contextlib.suppress(Killed):
             reread(Mortal(step, when), self.made.out, sets)
         manifest = load(LocalFiles(), self.layout)

@@ -90,7 +90,10 @@ def reread(
                 "them first: `scorer run` with the run file, or `scorer run --collect`."
             )
         if manifest.kept is None:
-            raise OutputError(f"{layout.out}: a change of input.keep is not finished. Finish it first: `scorer run`.")
+            raise OutputError(
+                f"{layout.out}: the last start ended before all results had the columns of input.keep. Finish it: "
+                "`scorer run`."
+            )
         plan = _planned(manifest, out, sets)
         places = _places(files, manifest, out)
         repair(files, layout, manifest, say)
