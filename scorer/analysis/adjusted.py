@@ -34,12 +34,11 @@ class Adjusted:
 
 @dataclass(frozen=True, slots=True)
 class ItemFit:
-    """What the items of a task say: whether the table has `holes`, the `adjusted` means there, None elsewhere.
+    """What the items of a task say: the `adjusted` means where the table has holes, None elsewhere.
 
     `ends` are the adjusted means with every unread row at either end; None where the plain ones are these.
     """
 
-    holes: bool
     adjusted: Adjusted | None
     ends: tuple[Floats, Floats] | None
 
@@ -89,25 +88,26 @@ def fit_items(
         weight = _weight(block)
         reads[block.task].add(block.read, block.total[:, None], weight)
         fills[block.task].add(block.every, _filled(block, ends), weight)
-    adjusted = [fit.has_holes for fit in reads]
     unlike = [fit.has_holes and not full.is_balanced for fit, full in zip(reads, fills, strict=True)]
-    for fit, full, of in zip(reads, fills, sums, strict=True):
+    terms: dict[int, _ClusterTerms] = {}
+    for task, (fit, full, of) in enumerate(zip(reads, fills, sums, strict=True)):
         total = of.total.sum(axis=0)
-        fit.solve(total[:, None])
-        full.solve(np.stack([total + end * of.unread for end in ends], axis=1))
-    terms = [_ClusterTerms(drawn, systems, fit.parts) for fit in reads]
-    for block in blocks() if any(adjusted) else ():
-        if adjusted[block.task]:
+        if fit.has_holes:
+            fit.solve(total[:, None])
+            terms[task] = _ClusterTerms(drawn, systems, fit.parts)
+        if unlike[task]:
+            full.solve(np.stack([total + end * of.unread for end in ends], axis=1))
+    for block in blocks() if terms else ():
+        if block.task in terms:
             terms[block.task].add(block, reads[block.task])
         if unlike[block.task]:
             fills[block.task].add_level(block.every, _filled(block, ends), _weight(block))
     return [
         ItemFit(
-            is_adjusted and bool(fit.rows.any()),
-            term.adjusted(fit, of) if is_adjusted and fit.rows.any() else None,
-            (full.means[:, 0], full.means[:, 1]) if is_unlike else None,
+            terms[task].adjusted(fit, of) if task in terms else None,
+            (full.means[:, 0], full.means[:, 1]) if unlike[task] else None,
         )
-        for fit, full, term, of, is_adjusted, is_unlike in zip(reads, fills, terms, sums, adjusted, unlike, strict=True)
+        for task, (fit, full, of) in enumerate(zip(reads, fills, sums, strict=True))
     ]
 
 

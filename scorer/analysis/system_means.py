@@ -79,7 +79,7 @@ def system_means(sums: Sums, fit: ItemFit | None, drawn: Resamples | None, scale
         rows=count.astype(np.int64),
         unread=sums.unread,
         span=span,
-        adjusted=fit is not None and fit.holes,
+        adjusted=fit is not None and fit.adjusted is not None,
     )
 
 
