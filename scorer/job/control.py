@@ -34,8 +34,8 @@ class Control:
     """The live settings of one run, and what changes them.
 
     `limits` are the run file's, and `caps` the caps that hold now, by their keys. `apply` gets the settings after each
-    change, and `tell` the change. `concurrency` returns the requests in flight that there may be, and the range that
-    they may be set to.
+    change, and raises SpecError for a cap that is raised too late. `tell` gets the change. `concurrency` returns the
+    requests in flight that there may be, and the range that they may be set to.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Control:
             raise SpecError([f"{key!r} cannot be changed while a run goes on. These can: {', '.join(KEYS)}."])
         if after == before:
             return None
+        self._apply(settings)
+        self.settings = settings
         if key in self.caps:
             self.caps[key] = after
-        self.settings = settings
-        self._apply(settings)
         now = self._wall_s()
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         change = Change(at, who, key, before, after)

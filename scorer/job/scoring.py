@@ -46,7 +46,10 @@ class Scoring(Protocol):
         ...
 
     def apply(self, settings: LiveSettings) -> None:
-        """Changes the run while it goes on; before `begin`, from its start."""
+        """Changes the run while it goes on; before `begin`, from its start.
+
+        Raises SpecError for a higher cap where the run ends because of the old one.
+        """
         ...
 
     @property
@@ -164,9 +167,9 @@ class LocalScoring:
         self._settings = settings
         if self._assembled is None or self._budget is None or self._slots is None:
             return
+        self._budget.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
         for limits in self._limits:
             limits.pause(paused=settings.paused)
-        self._budget.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
         if settings.concurrency is not None and self._limits:
             weights = [limits.most for limits in self._limits]
             for limits, places in zip(self._limits, divided(settings.concurrency, weights), strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from scorer.errors import BudgetSpent
+from scorer.errors import BudgetSpent, SpecError
 from scorer.limits.types import Billing, Demand, Outcome
 from scorer.usage import Usage
 
@@ -77,13 +77,26 @@ class BudgetCap:
         self.max_pico = None if max_usd is None else round(max_usd * PICO)
         self.capped = max_tokens is not None or max_usd is not None
         """There is a cap."""
+        self._used_up = False
+        """BudgetSpent was raised, which ends the run."""
 
     def raise_to(self, *, max_tokens: int | None, max_usd: float | None) -> None:
-        """Raises the caps. A cap that there is not, a lower value and None change nothing."""
-        if self.max_tokens is not None and max_tokens is not None:
-            self.max_tokens = max(self.max_tokens, max_tokens)
-        if self.max_pico is not None and max_usd is not None:
-            self.max_pico = max(self.max_pico, round(max_usd * PICO))
+        """Raises the caps. A cap that there is not, a lower value and None change nothing.
+
+        Raises SpecError for a higher cap after BudgetSpent.
+        """
+        if self.max_tokens is not None and max_tokens is not None and max_tokens > self.max_tokens:
+            self._check_goes_on(f"limits.max_tokens={max_tokens}")
+            self.max_tokens = max_tokens
+        if self.max_pico is not None and max_usd is not None and round(max_usd * PICO) > self.max_pico:
+            self._check_goes_on(f"limits.max_usd={max_usd:.15g}")
+            self.max_pico = round(max_usd * PICO)
+
+    def _check_goes_on(self, wished: str) -> None:
+        if self._used_up:
+            raise SpecError(
+                [f"A cap was reached, and the run ends there. To go on, resume it once it has ended: --set {wished}."]
+            )
 
     @property
     def committed(self) -> tuple[int, int]:
@@ -112,6 +125,7 @@ class BudgetCap:
             return True
         if self._account.open_tokens or self._account.open_pico:
             return False
+        self._used_up = True
         totals = self._account.totals
         if over_tokens:
             raise BudgetSpent(

@@ -207,9 +207,12 @@ class Broker:
     # --- what the owner calls -----------------------------------------------------------------------------------------
 
     def apply(self, settings: LiveSettings) -> None:
-        """Changes the run: the caps at once, the rest with each worker's next answer."""
-        self.settings = settings
+        """Changes the run: the caps at once, the rest with each worker's next answer.
+
+        Raises SpecError for a higher cap after BudgetSpent, and changes nothing then.
+        """
         self._caps.raise_to(max_tokens=settings.max_tokens, max_usd=settings.max_usd)
+        self.settings = settings
         if settings.concurrency is not None:
             self._endpoints.keep_in_flight(settings.concurrency)
 

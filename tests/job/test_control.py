@@ -64,6 +64,7 @@ class Scored(Run):
         }
         self.seen: list[Snapshot] = []
         self.told: list[dict[str, Any]] = []
+        self.watch: Callable[[Snapshot], None] = self.seen.append
         self.made = self.controlled()
 
     def controlled(self) -> Job:
@@ -74,7 +75,7 @@ class Scored(Run):
             wall_s=lambda: 1_790_000_000.0 + now(),
             connect=partial(make_client, transport=self.wire),
             callbacks=Callbacks(
-                self.seen.append, self.said.append, lambda name, fields: self.told.append({"event": name, **fields})
+                self.watch, self.said.append, lambda name, fields: self.told.append({"event": name, **fields})
             ),
         )
 
@@ -202,6 +203,26 @@ def test_a_raised_cap_is_spent_exactly_and_the_run_goes_on(tmp_path: Path) -> No
     assert run.progress.prompt_tokens + run.progress.completion_tokens == spent
     assert (run.progress.limits["max_tokens"], run.progress.exit_code) == (26_000, 3)
     assert "max_tokens" in str(run.progress.error)
+
+
+@pytest.mark.parametrize(("cap", "value"), [(MAX_TOKENS, 1), (MAX_USD, 1e-6)])
+def test_a_cap_is_not_raised_once_the_run_ends_because_of_it(tmp_path: Path, cap: str, value: float) -> None:
+    run, refused = Scored(tmp_path, 9, {cap.removeprefix("limits."): value}), []
+
+    def look(shown: Snapshot) -> None:  # the last one comes while the run stores what it has
+        if shown.state == "stopped":
+            with pytest.raises(SpecError, match=rf"resume it once it has ended: --set {cap}=9000000\.$"):
+                run.made.control.change(cap, 9_000_000, "ada")
+            run.made.control.change(PAUSED, True, "ada")
+            refused.append(dict(run.made.control.caps))
+
+    run.watch = look
+    run.made = run.controlled()
+    with pytest.raises(BudgetSpent):
+        run.live(lambda _: asyncio.sleep(0))
+    assert refused == [{cap: value}]
+    assert [change.key for change in run.made.control.changes] == [PAUSED]
+    assert not run.wire.asked
 
 
 def test_requests_in_flight_follow_what_is_set(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import inline, now, run
 
-from scorer.errors import BudgetSpent, Interrupted
+from scorer.errors import BudgetSpent, Interrupted, SpecError
 from scorer.files.files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.limits.live_settings import divided
@@ -123,6 +124,10 @@ def test_a_raised_cap_lets_waiting_requests_go_and_is_exact_while_others_are_out
         limits.settle(await limits.admit(demand()), Outcome(Billing.KNOWN, usage=Usage(10, 0), alive=True))
         with pytest.raises(BudgetSpent):
             await limits.admit(demand())
+        with pytest.raises(SpecError, match=r"resume it once it has ended: --set limits\.max_tokens=60\.$"):
+            limits._caps.raise_to(max_tokens=60, max_usd=None)
+        limits._caps.raise_to(max_tokens=50, max_usd=None)  # as it is
+        assert limits._caps.max_tokens == 50
         await ended(tasks)
 
     run(raised())
@@ -140,7 +145,7 @@ def test_through_any_pauses_and_raises_each_request_is_settled_once_and_no_cap_i
         tasks: list[asyncio.Task[None]] = []
         limits = await limiter(tasks, strict=strict, max_tokens=100)
         budget, books = limits._caps, limits._caps.ledger
-        cap, sent_of_new, answered = 100, 0, 4
+        cap, sent_of_new, answered, spent = 100, 0, 4, False
         waiting: list[tuple[RowStart, asyncio.Task[Any]]] = []
         permits: list[Any] = []
         rows = [RowStart()]
@@ -155,12 +160,16 @@ def test_through_any_pauses_and_raises_each_request_is_settled_once_and_no_cap_i
             elif step in ("pause", "resume"):
                 limits.pause(paused=step == "pause")
             elif step == "raise":
-                cap += 15
-                budget.raise_to(max_tokens=cap, max_usd=None)
+                try:
+                    budget.raise_to(max_tokens=cap + 15, max_usd=None)
+                    cap += 15
+                except SpecError:
+                    assert spent
             before = {id(row) for row in rows if row.sent}
             await asyncio.sleep(0.05)
             for row, task in [pair for pair in waiting if pair[1].done()]:
                 waiting.remove((row, task))
+                spent = spent or task.exception() is not None
                 if task.exception() is None:
                     permits.append(task.result())
                     sent_of_new += limits.paused and id(row) not in before
@@ -170,7 +179,8 @@ def test_through_any_pauses_and_raises_each_request_is_settled_once_and_no_cap_i
                 assert books.open_tokens == 10 * len(permits) or any(row.sent for row, _ in waiting)
         assert sent_of_new == 0
         limits.pause(paused=False)
-        budget.raise_to(max_tokens=10**6, max_usd=None)
+        with suppress(SpecError):
+            budget.raise_to(max_tokens=10**6, max_usd=None)
         while permits or waiting:
             for permit in permits:
                 limits.settle(permit, ANSWERED)

@@ -10,6 +10,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -28,7 +29,7 @@ from simulation.wrong_usage import lying
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
-from scorer.errors import BudgetSpent, Interrupted, StorageError
+from scorer.errors import BudgetSpent, Interrupted, SpecError, StorageError
 from scorer.files.files import LocalFiles
 from scorer.job.job import Callbacks, Job
 from scorer.limits import budget
@@ -377,8 +378,9 @@ class SimulatedRun:
         self._world.paused(seconds)
         if draw.random() < 0.5:
             for name, cap in self._caps.items():
-                self._caps[name] = type(cap)(cap * 1.1)
-                job.control.change(f"limits.{name}", self._caps[name], "the simulation")
+                with suppress(SpecError):  # the run ends because of a cap
+                    job.control.change(f"limits.{name}", type(cap)(cap * 1.1), "the simulation")
+                    self._caps[name] = type(cap)(cap * 1.1)
         loop.call_later(seconds, self._resume, job, loop, draw)
 
     def _resume(self, job: Job, loop: MortalLoop, draw: Random) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.clock import run
 from together import Mate, broker_of, mate
 
-from scorer.errors import BudgetSpent
+from scorer.errors import BudgetSpent, SpecError
 from scorer.limits import Billing, Demand, Outcome, RateLimits
 from scorer.limits.live_settings import LiveSettings
 from scorer.usage import Usage
@@ -102,6 +102,9 @@ def test_raised_cap_is_divided_and_never_exceeded_while_requests_are_out() -> No
             await asyncio.wait_for(asyncio.gather(*spending), 600)
             assert 490 < spent[0] <= 500
             assert broker.totals.tokens == spent[0]
+            with pytest.raises(SpecError, match=r"--set limits\.max_tokens=900"):
+                broker.apply(LiveSettings(max_tokens=900, paused=True))
+            assert broker.settings == LiveSettings(max_tokens=500)
 
     run(scenario())
 
