@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scorer.build.endpoints import base_of, concurrency, rate_limits
-from scorer.build.keys import AwsAccount, key_header, key_of, resolved
+from scorer.build.keys import AwsAccount, aws_account, key_header, key_of, resolved
 from scorer.build.model_provider import make_provider, provider_of
 from scorer.build.worker_share import WorkerShare
 from scorer.client.cache_leaders import CacheLeaders
@@ -61,13 +61,7 @@ class ModelEndpoints:
         self._clock = clock
         self._limiters = limiters
         self._headers = {} if served is not None else resolved(model.headers, "model.headers")
-        default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
-        own = default if account is None else default.format(region=account.region)
-        self._addresses = []
-        for number, endpoint in enumerate(model.all_endpoints(limits), place):
-            url = served or endpoint.base_url or own
-            given = None if served is not None else key or key_of(endpoint.api_key_env, url)
-            self._addresses.append(Address(url, endpoint.limits, given, number))
+        self._addresses = _given(model, limits, place, key, account, served)
         self.places = len(self._addresses)
         """How many endpoints of the run file's order are the model's."""
         self.discovery: Discovery | None = discovery(model.fleet) if model.fleet is not None else None
@@ -111,6 +105,29 @@ class ModelEndpoints:
         )
         least_bytes = least_tokens(self._model.name or "") * BYTES_A_TOKEN
         return CacheLeaders(self._clock, least_bytes, lambda: local.note(warning))
+
+
+def _given(
+    model: Model, limits: Limits, place: int, key: str | None, account: AwsAccount | None, served: str | None = None
+) -> list[Address]:
+    """The addresses in the run file. Raises SetupError for a key that is not set."""
+    default: str = getattr(provider_of(model), "default_base_url", "https://api.openai.com/v1")
+    own = default if account is None else default.format(region=account.region)
+    found = []
+    for number, endpoint in enumerate(model.all_endpoints(limits), place):
+        url = served or endpoint.base_url or own
+        given = None if served is not None else key or key_of(endpoint.api_key_env, url)
+        found.append(Address(url, endpoint.limits, given, number))
+    return found
+
+
+def check_keys(spec: Spec) -> None:
+    """Raises SetupError where a key, a variable of a header or of the query, or AWS's region is not set."""
+    for model in spec.all_models:
+        if model.provider not in ("embedded", "recorded"):
+            resolved(model.headers, "model.headers")
+            resolved(model.query, "model.query")
+            _given(model, spec.limits, 0, None, aws_account(model))
 
 
 async def check_fleets(spec: Spec) -> None:

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING
 
 from scorer.build.assemble import make_client
 from scorer.build.endpoints import most_workers
-from scorer.build.model_endpoints import check_fleets
+from scorer.build.model_endpoints import check_fleets, check_keys
 from scorer.build.open_run import OpenRun
-from scorer.build.plan import (
-    RunPlan,
-)
+from scorer.build.plan import RunPlan
 from scorer.build.row_metrics import make_measure
 from scorer.engine import engine
 from scorer.engine.background import Service, Watch, served
@@ -117,7 +115,7 @@ class Job:
         self._callbacks = callbacks
         self._workers = most_workers(plan.spec, workers)
         self._launcher = launcher
-        self._one_machine = launcher is None
+        self._asks_from_here = launcher is None and by_hand is None
         if launcher is None and self._workers > 1:
             from scorer.workers.subprocesses import SubprocessLauncher
 
@@ -182,7 +180,7 @@ class Job:
         self._choice = choice
         with ExitStack() as stack:
             offload = self._offload or threads(stack)
-            await self._check_fleets()
+            await self._check_setup()
             lock = await folder.lock(self._files, self.layout, self._callbacks.say)
             stack.callback(lock.release)
             opened = None if retry is None else revision_of(self.plan, retry)
@@ -215,11 +213,10 @@ class Job:
             self._publishing.check()
         return found
 
-    async def _check_fleets(self) -> None:
-        """Looks for the replicas of a fleet before a folder is made: a wrong source leaves none behind."""
-        here = self._one_machine and self._by_hand is None
-        fleets = any(model.fleet is not None for model in self.plan.spec.all_models)
-        if here and fleets and not self._files.find([self.layout.manifest]):
+    async def _check_setup(self) -> None:
+        """Looks for keys and the replicas of fleets before a folder is made: a run that cannot begin leaves none."""
+        if self._asks_from_here and not self._files.find([self.layout.manifest]):
+            check_keys(self.plan.spec)
             await check_fleets(self.plan.spec)
 
     def _question(self, manifest: Manifest, sample: str | None) -> Manifest:
@@ -313,6 +310,8 @@ class Job:
             doubted = spec.canary is not None and load_state(self._files, self.layout).standing is not None
             if revision is None and not chunks and not doubted and all(map(store.sealed, manifest.shards)):
                 return False
+            if self._asks_from_here:
+                check_keys(spec)  # before anything is written
             if here:
                 store.measure_with(make_measure(spec, ended_last, say=self._callbacks.say))
             ledger = folder.open_ledger(
