@@ -9,9 +9,15 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from scorer.canaries.known_rows import CanaryPool, RowsAlone, WithoutCanaries
+from scorer.config.spec import Spec
 from scorer.engine.engine import RunContext
 from scorer.output.canary_files import CanaryAnswer
 from scorer.types import Result, Row
+
+
+def patience_s(spec: Spec) -> float:
+    """The longest time that a reply may take: a canary without an answer by then was asked again, or waits for that."""
+    return max(model.timeout_s for model in spec.all_models)
 
 
 class CanaryRows:
@@ -19,7 +25,8 @@ class CanaryRows:
 
     A row is drawn once all rows before it were begun, so the order of drawing is that of asking. `answered` is called
     with the answers, and the seconds since each was drawn, in this order: an answer waits for those to the canaries
-    before it. `credit` is the share of a canary that is due at the start.
+    before it, but for none that was drawn `patience_s` ago. Such a late answer is handed on when it comes. `credit` is
+    the share of a canary that is due at the start.
     """
 
     def __init__(
@@ -30,9 +37,11 @@ class CanaryRows:
         answered: Callable[[CanaryAnswer, float], None],
         *,
         clock: Callable[[], float],
+        patience_s: float,
         credit: float | None = None,
     ) -> None:
         self._known, self._share, self._seed, self._clock = known, share, seed, clock
+        self._patience_s = patience_s
         self._on_answer = answered
         self._credit = 1.0 - share if credit is None else credit
         self._number = 0
@@ -73,8 +82,17 @@ class CanaryRows:
     def _take(self, result: Result) -> None:
         number = result.row.number
         row, drawn_at = self._rows.pop(number)
-        self._answers[number] = self._known.answer(result, row, self._clock() - drawn_at)
-        while self._drawn and self._drawn[0][0] in self._answers:
+        answer = self._known.answer(result, row, self._clock() - drawn_at)
+        if not self._drawn or number < self._drawn[0][0]:
+            self._on_answer(answer, self._clock() - drawn_at)  # it was waited for no more
+            return
+        self._answers[number] = answer
+        self._hand_on_ready()
+
+    def _hand_on_ready(self) -> None:
+        """Hands on the answers that wait for none any more."""
+        given_up = self._clock() - self._patience_s
+        while self._drawn and (self._drawn[0][0] in self._answers or self._drawn[0][1] <= given_up):
             self._hand_on()
 
     def _hand_on(self) -> None:

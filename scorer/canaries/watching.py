@@ -22,7 +22,7 @@ from scorer.analysis.sequential.drift import upper_bound
 from scorer.analysis.sequential.drift_watch import DriftWatch, FoundDrift
 from scorer.build.open_run import OpenRun
 from scorer.canaries.known_rows import CanaryPool
-from scorer.canaries.mixing import CanaryRows
+from scorer.canaries.mixing import CanaryRows, patience_s
 from scorer.config.spec import Canary
 from scorer.engine.engine import RunContext, StopFlag
 from scorer.errors import Drifted
@@ -83,6 +83,7 @@ class Canaries(PeriodicService):
             self.seed,
             lambda answer, _ago_s: self.take(answer),
             clock=asyncio.get_running_loop().time,
+            patience_s=patience_s(opened.plan.spec),
         )
         self._n = max(1, math.ceil(canary.share * opened.manifest.rows))
         self._times: dict[int, tuple[int, int]] = {}

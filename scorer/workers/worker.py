@@ -29,7 +29,7 @@ from scorer.build.plan import (
 from scorer.build.row_metrics import make_measure
 from scorer.build.worker_share import WorkerShare
 from scorer.canaries.known_rows import known_rows
-from scorer.canaries.mixing import CanaryRows
+from scorer.canaries.mixing import CanaryRows, patience_s
 from scorer.engine import engine
 from scorer.engine.admission import RowSlots
 from scorer.engine.background import served
@@ -225,6 +225,7 @@ class Worker:
             f"{hello.canary_seed} {hello.worker}",
             self._broker.answered_canary,
             clock=asyncio.get_running_loop().time,
+            patience_s=patience_s(plan.spec),
             credit=(1.0 - canary.share) * (1.0 - hello.index / hello.workers),
         )
 

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -40,7 +41,7 @@ from scorer.output.layout import Layout
 from scorer.output.partial_rows import PartialRows
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
-from scorer.types import Row
+from scorer.types import Call, Reply, Row
 
 
 def test_run_within_its_band_ends_as_one_without_canaries(tmp_path: Path) -> None:
@@ -241,6 +242,37 @@ def test_answers_to_canaries_are_durable_as_soon_as_those_to_rows(tmp_path: Path
     rows, found = in_virtual_time(killed())
     assert rows >= 24
     assert found >= 0.5 * rows - 8, "a canary for two rows, less those that wait for one that was asked before"
+
+
+def test_a_hanging_canary_keeps_no_later_one_from_being_stored_and_is_stored_itself(tmp_path: Path) -> None:
+    """The third canary takes 200 s; `model.timeout_s`, the time that others wait for it, is 300 s and then 20 s."""
+    judge, found = Judge(lambda _: 0.1), {}
+    reply, hung = judge.reply, "known"
+
+    async def slow(call: Call, number: int) -> Reply:
+        if sum(text.startswith(hung) for text in judge.rows) == 2 and hung.encode() in call.body:
+            judge.rows.append(hung)
+            await asyncio.sleep(200)
+        return await reply(call, number)
+
+    judge.reply = slow  # type: ignore[method-assign]
+
+    async def killed(patience_s: float) -> None:
+        given = tree(tmp_path)
+        plan = check({**given, "output": {"path": f"{tmp_path}/{patience_s:g}", "flush_s": 1.0}})
+        connect = partial(make_client, transport=judge)
+        with mock.patch("scorer.canaries.watching.patience_s", return_value=patience_s):
+            job = Job(plan, LocalFiles(), offload=inline, wall_s=lambda: EPOCH + now(), connect=connect)
+            task = asyncio.create_task(job.run())
+            await asyncio.sleep(40.0)
+            found[patience_s] = load_answers(LocalFiles(), Layout(f"{tmp_path}/{patience_s:g}")).num_rows
+            await task
+
+    for patience_s in (300.0, 20.0):
+        judge.rows.clear()
+        in_virtual_time(killed(patience_s))
+        assert load_answers(LocalFiles(), Layout(f"{tmp_path}/{patience_s:g}")).num_rows == 150
+    assert found == {300.0: 2, 20.0: 149}
 
 
 def test_answers_that_are_written_often_make_few_files(tmp_path: Path) -> None:
