@@ -30,7 +30,7 @@ def _higher_caps(said: str, typed: Sequence[str], spec: Spec, found: Status) -> 
     """The same command with higher caps: those that the rest would pass, and the one that `said` names."""
     done = found.scored + found.failed
     spent_usd = found.cost_usd + found.maybe_billed_usd
-    spent_tokens = found.prompt_tokens + found.completion_tokens
+    spent_tokens = found.prompt_tokens + found.completion_tokens + found.maybe_billed_tokens
     sets = []
     for cap, spent in (("max_usd", spent_usd), ("max_tokens", spent_tokens)):
         most = getattr(spec.limits, cap)

@@ -93,9 +93,13 @@ def _metrics(s: Snapshot) -> Iterator[Metric]:
         CounterMetricFamily("scorer_tokens", "Tokens billed, in all starts of the run.", labels=["kind"]),
         {"prompt": s.prompt_tokens, "completion": s.completion_tokens},
     )
-    yield CounterMetricFamily("scorer_requests", "Requests billed, in all starts of the run.", value=s.requests)
+    billed = s.requests - s.maybe_billed_requests
+    yield CounterMetricFamily("scorer_requests", "Requests billed, in all starts of the run.", value=billed)
     yield CounterMetricFamily("scorer_cost_usd", "Money spent, in all starts of the run.", value=s.cost_usd)
     yield GaugeMetricFamily("scorer_maybe_billed_usd", "Money that no reply confirmed.", value=s.maybe_billed_usd)
+    yield GaugeMetricFamily(
+        "scorer_maybe_billed_tokens", "Tokens that no reply confirmed.", value=s.maybe_billed_tokens
+    )
     yield GaugeMetricFamily("scorer_requests_in_flight", "Requests under way.", value=s.in_flight)
     yield GaugeMetricFamily("scorer_rows_per_second", "Pace of the last minute.", value=s.rows_per_s)
     yield _labelled(

@@ -63,7 +63,7 @@ def _reported(files: Files, layout: Layout) -> Totals:
     try:
         reported = orjson.loads(read(files, layout.progress))
         return Totals(
-            requests=int(reported.get("requests", 0)),
+            requests=int(reported.get("requests", 0)) - int(reported.get("maybe_billed_requests", 0)),
             prompt_tokens=int(reported.get("prompt_tokens", 0)),
             completion_tokens=int(reported.get("completion_tokens", 0)),
             pico=round(reported.get("cost_usd", 0) * 10**12),

@@ -62,7 +62,8 @@ class Snapshot:
 
     `rows`, `scored`, `errors`, `tiers` and `copied` count since this start; `rows_before` were finished before it.
     `copied` rows took over another row's answer. `tiers` are rows by the service tier that their replies name.
-    `requests`, tokens and money are those of the whole run, across its starts. Rates are those of the last minute.
+    `requests`, tokens and money are those of the whole run, across its starts. `maybe_billed_requests` of the requests
+    were possibly billed, with `maybe_billed_tokens`, which no other field counts. Rates are those of the last minute.
     `use` is the used share of each limit: of a limit a minute in the last minute, of `concurrency` now, of a cap in
     all. `to_publish` shards are sealed and not known to be in the table; `publish_problem` is the message of the last
     failure. `outage_s` is how long the judge has not answered, null while it does; `why` is the last failure's message
@@ -111,6 +112,9 @@ class Snapshot:
     history: list[Sample] = field(default_factory=list)
     batches: dict[str, float | int | None] | None = None
     tiers: dict[str, int] = field(default_factory=dict)
+    cached_tokens: int = 0
+    maybe_billed_tokens: int = 0
+    maybe_billed_requests: int = 0
 
     @property
     def finished(self) -> int:
@@ -182,7 +186,10 @@ class Snapshots:
             in_flight=load.in_flight,
             held_back_by=dict(load.held_back_by),
             outage_s=load.outage_s,
-            requests=totals.requests,
+            requests=totals.requests + totals.maybe_requests,
+            maybe_billed_requests=totals.maybe_requests,
+            maybe_billed_tokens=totals.maybe_tokens,
+            cached_tokens=totals.cached_tokens,
             prompt_tokens=totals.prompt_tokens,
             completion_tokens=totals.completion_tokens,
             use=_use(limits, totals, then, load.in_flight, span_s),

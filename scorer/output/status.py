@@ -26,7 +26,9 @@ from scorer.output.status_facts import status_facts, status_title
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What `scorer status` shows. Money and tokens are the ledger's; `maybe_billed_usd` is possibly billed.
+    """What `scorer status` shows. Money and tokens are the ledger's.
+
+    `maybe_billed_usd` and `maybe_billed_tokens` were possibly billed, at the worst case; no other field counts them.
 
     `rows_per_s` is that of the last minute in which the run worked. `held_back_by` is the share of the last minute in
     which each limit slowed the run, empty while it does not run. `unreadable` files of the output could not be read;
@@ -73,6 +75,7 @@ class Status:
     batches: dict[str, Any] | None = None
     answer: dict[str, Any] | None = None
     tiers: dict[str, int] = field(default_factory=dict)
+    maybe_billed_tokens: int = 0
 
     def _repr_html_(self) -> str:
         return facts_html(status_title("", self), status_facts(self))
@@ -153,6 +156,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts)
         batches=_batches(files, layout, unreadable),
         answer=answer,
         tiers=dict(sorted(counts.tiers.items())),
+        maybe_billed_tokens=live.get("maybe_billed_tokens", spent.maybe_tokens),
     )
 
 

@@ -50,9 +50,10 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
         nulls = ", ".join(f"{name} in {count:,}" for name, count in s.unmeasured.items())
         yield "metrics", f"null (no text to measure, or the metric failed): {nulls} rows"
     reasoning = f" ({s.reasoning_tokens:,} reasoning)" if s.reasoning_tokens else ""
+    tokens = f", up to {s.maybe_billed_tokens:,} more possibly billed" if s.maybe_billed_tokens else ""
     yield (
         "tokens",
-        f"{s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}, in "
+        f"{s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}{tokens}, in "
         f"{counted(s.requests, 'request')}",
     )
     why = "timeouts, crashes" if s.batches is None else "batches that are out, timeouts, crashes"

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import orjson
 import pytest
 from support.clock import inline, now, run
 from support.outputs import Output, publish, result
 
 from scorer.errors import OutputError, SpecError, TooManyFailed
-from scorer.files.files import LocalFiles, replace
+from scorer.files.files import LocalFiles, read, replace
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger_totals import Totals
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
@@ -45,6 +46,7 @@ def test_status_counts_rows_of_segments_and_sealed_files_and_ledger_cost(tmp_pat
         assert (found.shards, found.sealed) == (2, 1)
         assert (found.prompt_tokens, found.completion_tokens, found.cached_tokens, found.requests) == (70, 14, 7, 9)
         assert (found.cost_usd, found.maybe_billed_usd) == (35e-6, 14e-6)
+        assert ", up to 40 more possibly billed, in 9 requests" in dict(status_facts(found))["tokens"]
 
     run(scenario())
 
@@ -75,17 +77,23 @@ def test_status_is_complete_with_every_row_finished_and_not_during_a_retry(tmp_p
     run(scenario())
 
 
+MAYBE = Totals(2, 20, 3, 5, maybe_requests=1, maybe_tokens=70, maybe_pico=3_000_000)
+
+
 def test_status_is_running_while_locked_and_last_written_state_afterwards(tmp_path: Path) -> None:
     async def scenario() -> None:
         output = Output(tmp_path, 5)
         progress = progress_of(
             output,
-            RunCounters(Counts(rows=2), Totals(maybe_pico=3_000_000), LimiterStats(held_back_by={"budget": 0.5})),
+            RunCounters(Counts(rows=2), MAYBE, LimiterStats(held_back_by={"budget": 0.5})),
         )
         lock = output.files.lock(output.layout.lock, "me")
         await progress.tell("running")
         found = stands(output)
         assert (found.state, found.held_back_by, found.maybe_billed_usd) == ("running", {"budget": 0.5}, 3e-6)
+        written = orjson.loads(read(output.files, output.layout.progress))
+        names = ("requests", "cached_tokens", "maybe_billed_requests", "maybe_billed_tokens")
+        assert [found.maybe_billed_tokens, *(written[name] for name in names)] == [70, 3, 5, 1, 70]
         await progress.tell("stopped")
         lock.release()
         found = stands(output)

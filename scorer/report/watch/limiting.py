@@ -106,7 +106,8 @@ def over_budget(s: Snapshot) -> str | None:
     """That a cap ends the run before its last row, by the cost of a row so far. None where it does not."""
     if s.finished < SURE_ROWS or s.state != "running":
         return None
-    spent = {"max_usd": s.cost_usd + s.maybe_billed_usd, "max_tokens": s.prompt_tokens + s.completion_tokens}
+    tokens = s.prompt_tokens + s.completion_tokens + s.maybe_billed_tokens
+    spent = {"max_usd": s.cost_usd + s.maybe_billed_usd, "max_tokens": tokens}
     worst: tuple[float, str] | None = None
     for name, amount in spent.items():
         if name in s.limits and amount > 0:

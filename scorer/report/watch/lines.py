@@ -213,7 +213,7 @@ def _money(s: Snapshot) -> list[str]:
     if s.cost_usd and s.finished and s.finished < s.rows_total:
         parts.append(f"about {s.cost_usd / s.finished * s.rows_total:,.2f} in all")
     if "max_tokens" in s.limits:
-        tokens = s.prompt_tokens + s.completion_tokens
+        tokens = s.prompt_tokens + s.completion_tokens + s.maybe_billed_tokens
         parts.append(f"{tokens:,} of {s.limits['max_tokens']:,.0f} tokens ({percent(s.use.get('max_tokens', 0.0))})")
     return parts
 
