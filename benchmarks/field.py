@@ -54,6 +54,7 @@ CONTENDERS = {
     "scorer": Contender("scorer_run"),
     "scorer-tokens": Contender("scorer_run", "tokens"),
     "scorer-capped": Contender("scorer_run", "capped"),
+    "scorer-workers": Contender("scorer_run", "workers=2"),
     "openai-httpx": Contender("openai_gather", "httpx"),
     "openai-aiohttp": Contender("openai_gather", "aiohttp"),
     "litellm": Contender("litellm_gather"),

@@ -130,15 +130,15 @@ def _certified(folder: Path) -> str:
 @contextmanager
 def _trusted(authority: Path | None) -> Iterator[None]:
     """What is started meanwhile trusts the authority in this file."""
-    before = os.environ.get("SSL_CERT_FILE")
-    if authority is not None:
-        os.environ["SSL_CERT_FILE"] = str(authority)
+    names = () if authority is None else ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # requests knows its own name only
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(dict.fromkeys(names, str(authority)))
     try:
         yield
     finally:
-        if authority is not None:
-            os.environ.pop("SSL_CERT_FILE")
-            os.environ.update({} if before is None else {"SSL_CERT_FILE": before})
+        for name in names:
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
 def _await(port: int, child: subprocess.Popen[bytes]) -> None:

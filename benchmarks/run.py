@@ -4,6 +4,7 @@
     scripts/bench --field all                     the peers too; their environments are made under .cache/ at first use
     scripts/bench --judge rehearsal --in-flight 2048     answers take 800 ms (median)
     scripts/bench --tls                           nginx over TLS
+    scripts/bench --all-cores                     contender and judge share all cores; otherwise each has one of its own
     scripts/bench --smoke                         500 rows, ours and the bare loop: do they work? No clock is looked at
 
 Each repeat runs every contender once on a few rows, for what its start costs, and once on all of them; the table holds
@@ -52,7 +53,7 @@ def asked(kind: str, cpu: int | None, latency_s: float, tls: bool = False) -> It
 
 def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran."""
-    mine, theirs = judge.cores()
+    mine, theirs = (None, None) if options.all_cores else judge.cores()
     with asked(options.judge, theirs, options.latency, options.tls) as (url, about):
         failed = unready(names)
         print(f"{options.rows} rows, {options.in_flight} in flight, {about}, {options.repeats} repeats", flush=True)
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--judge", choices=("nginx", "rehearsal"), default="nginx")
     parser.add_argument("--latency", type=float, default=0.8, help="seconds, of the rehearsal judge (median)")
     parser.add_argument("--tls", action="store_true", help="nginx speaks TLS; contenders find it by SSL_CERT_FILE")
+    parser.add_argument("--all-cores", action="store_true", help="contender and judge share all cores")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     if options.smoke:
