@@ -14,6 +14,7 @@ from scorer.errors import InputError, SpecError
 from scorer.files.files import LocalFiles, Stat, replace
 from scorer.files.router import AnyFiles
 from scorer.inputs.formats import format_of
+from scorer.inputs.formats.content import other_separator
 from scorer.inputs.formats.protocol import Contents, Unfinished, Wanted
 from scorer.inputs.identity import contents
 from scorer.inputs.pieces import Batch
@@ -78,6 +79,8 @@ def write_from(file: str, data: Sequence[str], provider: str) -> str:
     files = AnyFiles()
     stats = find(files, data)
     stat, found = _first(files, stats)
+    if len(found.schema.names) == 1 and (seems := other_separator(found.schema.names[0])) is not None:
+        raise InputError(f"{stat.path} has one column, {found.schema.names[0]!r}. It looks like {seems}.")
     roles = guess(found.schema, found.shape, _lengths(files, stat, found), RESULT_COLUMNS | {"id"})
     if not (roles.response or roles.messages or roles.a):
         raise SpecError(
@@ -125,7 +128,7 @@ def _first(files: AnyFiles, stats: Sequence[Stat]) -> tuple[Stat, Contents]:
 
 def _lengths(files: AnyFiles, stat: Stat, found: Contents) -> dict[str, float]:
     """The mean length of each text column, and text within a column, over the first rows."""
-    paths = [path for path, _ in text_paths(found.shape)]
+    paths = list(text_paths(found.shape))
     with files.open(stat.path) as file:
         pieces = list(islice(format_of(stat.path).batches(file, Wanted(paths, found.rows)), LOOKED_AT))
     rows = [piece.rows for piece in pieces if isinstance(piece, Batch)]

@@ -44,6 +44,12 @@ def passed_over(patterns: Sequence[str]) -> Iterator[tuple[str, int, str]]:
                 yield pattern, len(others), others[0]
 
 
+def unmatched(patterns: Sequence[str]) -> str | None:
+    """A readable file below one of these folders, of any name; None where there is none."""
+    found = (path for folder in patterns if os.path.isdir(folder) for path in _below(folder, files=True, suffix=""))
+    return next((path for path in found if os.access(path, os.R_OK)), None)
+
+
 def _paths(pattern: str) -> Iterator[str]:
     if os.path.isdir(pattern):
         yield from list(_below(pattern, files=True)) or _below(pattern, files=True, suffix=MATCHED_ELSE)

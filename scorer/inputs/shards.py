@@ -12,11 +12,11 @@ import pyarrow as pa
 from scorer.errors import InputError
 from scorer.files.filenames import not_utf8
 from scorer.files.files import Files, Stat
-from scorer.files.local_globs import passed_over
+from scorer.files.local_globs import passed_over, unmatched
 from scorer.frozen import dataclass
 from scorer.inputs.column_paths import problem, split
 from scorer.inputs.formats import is_parquet
-from scorer.inputs.formats.content import other_separator
+from scorer.inputs.formats.content import FIRST_BYTES, content_hint, other_separator
 from scorer.inputs.formats.protocol import Contents, Unfinished
 from scorer.inputs.identity import contents
 from scorer.types import Shard
@@ -39,8 +39,17 @@ def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
         return found
     raise InputError(
         f"input.shards = {', '.join(patterns)} matches no file. Give files (Parquet, .jsonl, .csv, .arrow), folders of "
-        "them, or globs."
+        f"them, or globs.{_what_else(patterns)}"
     )
+
+
+def _what_else(patterns: Sequence[str]) -> str:
+    """What a folder of this machine holds that is no shard."""
+    if (path := unmatched(patterns)) is None:
+        return ""
+    with open(path, "rb") as file:
+        seems = content_hint(path, file.read(FIRST_BYTES))
+    return f" {path} has another ending.{f' It looks like {seems}.' if seems else ''}"
 
 
 def linked(found: Sequence[Stat]) -> str | None:

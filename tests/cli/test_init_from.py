@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,98 @@ def test_two_responses_are_compared(tmp_path: Path) -> None:
     assert "{prompt:fenced}" in tree["judge"]["prompt"]
 
 
+def spoken(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a log of requests": (
+        {
+            "id": "r1",
+            "request": {"model": "gpt", "messages": TALK},
+            "response": {"id": "x", "choices": [{"message": {"role": "assistant", "content": "Yo."}}]},
+        },
+        {"shown": ["request.messages", "response.choices[0].message.content"], "id": "id"},
+    ),
+    "vllm run-batch": (
+        {"custom_id": "a much longer text than that", "response": {"body": {"choices": [{"message": TALK[1]}]}}},
+        {"shown": ["response.body.choices[0].message.content"]},
+    ),
+    "MT-Bench": (
+        {"question_id": 81, "model_id": "vicuna-of-a-long-name", "choices": [{"turns": ["One.", "Two."]}]},
+        {"shown": ["choices[0].turns[0]"], "id": "question_id", "keep": ["model_id"]},
+    ),
+    "UltraFeedback": (
+        {"source": "sharegpt", "instruction": "Do.", "models": ["m"], "completions": [{"model": "m", "response": "x"}]},
+        {"shown": ["instruction", "completions[0].response"]},
+    ),
+    "lm-evaluation-harness": (
+        {"doc": {"question": "Why?", "answer": "4"}, "target": "4", "resps": [["So."]], "filtered_resps": "So."},
+        {"shown": ["doc.question", "target", "resps[0][0]"], "reference": "target"},
+    ),
+    "SQuAD": (
+        {"question": "Why?", "answers": {"text": ["So."], "answer_start": [1]}, "prediction_text": "Yes."},
+        {"shown": ["question", "answers.text[0]", "prediction_text"], "reference": "answers.text[0]"},
+    ),
+    "HELM": (
+        {"instance": {"input": {"text": "Q"}, "references": [{"output": {"text": "R"}}]}, "prediction": "P"},
+        {"shown": ["instance.input.text", "prediction"]},
+    ),
+    "a spreadsheet": (
+        {"Row ID": "1", "System Prompt": "A long text", "User Question": "A longer text", "modelAnswer": "a"},
+        {"shown": ["User Question", "modelAnswer"], "id": "Row ID"},
+    ),
+    "chats that were chosen": (
+        {"prompt": "Q", "chosen": spoken("A"), "rejected": spoken("B")},
+        {"shown": ["prompt", "first", "second"], "a": "chosen", "b": "rejected"},
+    ),
+    "an arena": (
+        {"model_a": "x", "conversation_a": spoken("A"), "conversation_b": spoken("B"), "winner": "tie"},
+        {"shown": ["first", "second"], "a": "conversation_a", "b": "conversation_b", "keep": ["model_a", "winner"]},
+    ),
+    "OpenAI's preferences": (
+        {"input": {"messages": TALK}, "preferred_output": spoken("A"), "non_preferred_output": spoken("B")},
+        {"shown": ["first", "second"], "a": "preferred_output", "b": "non_preferred_output"},
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ["jsonl", "parquet"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_data_sets_of_known_shapes(tmp_path: Path, shape: str, end: str) -> None:
+    row, expected = SHAPES[shape]
+    tree = made(tmp_path, [row, row], end)
+    shown = re.findall(r"\{(.*?):fenced\}", tree["judge"]["prompt"])
+    given = {key: tree[part][key] for part, key in WHERE if key in tree[part] and key in expected}
+    assert {"shown": shown, **given} == expected
+
+
+WHERE = (("input", "id"), ("input", "keep"), ("judge", "reference"), ("judge", "a"), ("judge", "b"))
+
+
+def test_a_column_whose_name_stands_twice_is_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path / "data.csv", b"text,text,reply\nq,r,s\n")
+    assert _exit_code(["init", str(tmp_path / "run.toml"), "--from", str(path)]) == 0
+    assert "{reply:fenced}" in read_toml(str(tmp_path / "run.toml"))["judge"]["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("data.csv", "id;reply\n1;a\n", "a table with semicolons between its fields"),
+        ("data.tsv", "id\treply\n1\ta\n", "data.tsv has another ending. It looks like a table with tabs"),
+        ("data.json", '[\n{"reply": "a"}]', "data.json has another ending. It looks like one JSON array"),
+        ("data.jsonl", '{\n "reply": "a"\n}\n', "It looks like JSON objects over several lines"),
+    ],
+)
+def test_a_table_of_another_form_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, told: str
+) -> None:
+    written(tmp_path / "data" / name, text.encode())
+    assert _exit_code(["init", str(tmp_path / "run.toml"), "--from", str(tmp_path / "data")]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_without_a_known_name_the_longest_text_is_the_response(tmp_path: Path) -> None:
     rows = [{"x": "short", "y": "a much longer text", "n": 1}]
     tree = made(tmp_path, rows, "jsonl", "--provider", "vllm")
@@ -94,6 +187,11 @@ def test_odd_names_and_paths_do_not_break_the_file(tmp_path: Path) -> None:
     ("rows", "more", "told"),
     [
         ([{"n": 1, "x": 0.5}], (), "has no column of text that could be judged. Its columns: n (int64), x (double)"),
+        (
+            [{"model_id": "m", "custom_id": "c"}],
+            (),
+            "has no column of text that could be judged. Its columns: model_id",
+        ),
         ([{"t": "a"}], ("--provider", "nobody"), "--provider nobody is unknown. Allowed: openai, anthropic"),
     ],
 )

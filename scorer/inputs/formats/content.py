@@ -25,10 +25,13 @@ def content_hint(path: str, begins: bytes) -> str | None:
     None where the name says the same, or the bytes tell nothing.
     """
     text = begins.removeprefix(b"\xef\xbb\xbf").lstrip()
+    first_line = text.partition(b"\n")[0].strip()
+    if first_line == b"{":
+        return "JSON objects over several lines: write each on a line of its own, as `jq -c . FILE > FILE.jsonl` does"
     for magic, (ends, hint) in _MAGIC.items():
         if text.startswith(magic):
             return None if path.lower().endswith(ends) else hint
-    header = text.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+    header = first_line.decode("utf-8", "replace")
     if not header.replace("\t", " ").isprintable():
         return None
     if "," in header:
