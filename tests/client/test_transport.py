@@ -42,6 +42,26 @@ class TransportContract(Posting):
         assert "User-Agent: scorer" in head
         assert body == b"{}"
 
+    @pytest.mark.parametrize(
+        ("path", "sent"),
+        [
+            ("/model/a.v1%3A0/%2Fconverse?b=c%2Fd", "/model/a.v1%3A0/%2Fconverse"),
+            ("/100%/a%zz?b=c%2Fd", "/100%25/a%25zz"),
+            ("/an \u00e4%3A0?b=c%2Fd", "/an%20%C3%A4:0"),
+        ],
+    )
+    async def test_transport_sends_an_escaped_path_as_it_is_written(self, path: str, sent: str) -> None:
+        """Bedrock's signature is over the escaped path: `:` for `%3A` is another one."""
+        seen = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.append((await request(reader))[0][0])
+            writer.write(OK)
+
+        async with server(answer) as url, self.wire(connections=1, timeout_s=10) as wire:
+            await wire.post(Call(url.partition("/v1")[0] + path, b"{}"))
+        assert [line.partition("?")[0] for line in seen] == [f"POST {sent}"]
+
     async def test_transport_keeps_and_shares_connections(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while True:

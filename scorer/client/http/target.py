@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from yarl import URL
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from scorer.client.http.connection import Connection
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_ESCAPED = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
 _ADDED = {
     "Accept": "*/*",
     "Accept-Encoding": "gzip, deflate",
@@ -65,14 +67,25 @@ class Target:
 
 
 def parsed(url: str) -> URL:
-    """Raises SetupError where it is no http or https address."""
+    """The address, whose path goes out as it is written: `%3A` is not `:` to a server that checks a signature.
+
+    Raises SetupError where it is no http or https address.
+    """
     try:
-        found = URL(url)
+        found = _as_written(URL(url), urlsplit(url).path)
         if found.scheme not in ("http", "https") or not found.raw_host or found.port is None:
             raise ValueError(url)
     except ValueError:
         raise SetupError(f"{shown(url)!r} is no address to post to. Check model.base_url.") from None
     return found
+
+
+def _as_written(url: URL, path: str) -> URL:
+    """The address with a path that is escaped already."""
+    if "%" not in path or not _ESCAPED.fullmatch(path):
+        return url
+    scheme, authority, query = url.scheme, url.raw_authority, url.raw_query_string
+    return URL.build(scheme=scheme, authority=authority, path=path, query_string=query, encoded=True)
 
 
 def target(url: URL, given: Mapping[str, str], origin: Origin) -> Target:

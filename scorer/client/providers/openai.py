@@ -40,7 +40,7 @@ _NEW_LIMIT = "max_completion_tokens"
 _LIMITS = (_OLD_LIMIT, _NEW_LIMIT)
 _TIER_HEADER = "x-gemini-service-tier"
 # A family name, perhaps behind a vendor's ("openai/o3-mini"); gpt-5-chat is no reasoning model but takes the new name.
-_REASONING = pattern(r"(?:^|/)(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
+_REASONING = pattern(r"(?:^(?:ft:)?|/)(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
 _NOT_TAKEN = pattern(
     r"not supported|unsupported|unrecognized|unknown|unexpected|not permitted|not allowed|extra (?:inputs?|fields?)",
     re.IGNORECASE,

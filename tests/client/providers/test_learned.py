@@ -184,11 +184,22 @@ def test_room_for_covers_level_and_least_reasoning_of_model() -> None:
     assert room_for(3000, "claude-opus-4-7") == 3000
     assert room_for("none", "claude-opus-4-7") == 0
     assert room_for("none", "o3") == room_for("minimal", "openai/gpt-5-mini") == 4096
+    assert room_for("none", "ft:o4-mini-2025-04-16:org::id") == 4096
     assert room_for(None, "o3") == room_for("none", "gpt-5.1") == room_for("none", "gpt-5-chat-latest") == 0
 
 
 @pytest.mark.parametrize(
-    "name", ["o3", "gpt-5", "gpt-5-mini", "openai/gpt-oss-20b", "deepseek-r1", "gemini-2.5-flash", "Qwen/Qwen3-8B"]
+    "name",
+    [
+        "o3",
+        "gpt-5",
+        "gpt-5-mini",
+        "openai/gpt-oss-20b",
+        "deepseek-r1",
+        "gemini-2.5-flash",
+        "Qwen/Qwen3-8B",
+        "ft:o4-mini:a::b",
+    ],
 )
 def test_reasons_by_itself_holds_for_reasoning_models(name: str) -> None:
     assert reasons_by_itself(name)

@@ -101,6 +101,8 @@ def sent(judge: OpenAI, request: Request = ASK) -> dict[str, Any]:
         ("o3-mini", "max_completion_tokens"),
         ("openai/o4-mini-2025-04-16", "max_completion_tokens"),
         ("gpt-5-nano", "max_completion_tokens"),
+        ("ft:o4-mini-2025-04-16:org::id", "max_completion_tokens"),
+        ("ft:gpt-4o-mini:o3-org::id", "max_tokens"),
         ("gpt-5.1", "max_completion_tokens"),
         ("o100-llama", "max_tokens"),
         ("foo3-mini", "max_tokens"),
