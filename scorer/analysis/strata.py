@@ -106,9 +106,8 @@ def allocate(sizes: NDArray[np.int64], spreads: Floats, n: int) -> NDArray[np.in
     share = sizes * np.maximum(spreads, 1e-12)
     low, high = 0.0, float(n) / max(float(share.min(initial=1.0)), 1e-300) + 1.0
     target = min(max(n, int(least.sum())), int(sizes.sum()))
-    for _ in range(200):
-        middle = (low + high) / 2
-        if np.clip(share * middle, least, sizes).sum() < target:
+    while low < (middle := (low + high) / 2) < high:  # until no number lies between them
+        if np.minimum(np.maximum(share * middle, least), sizes).sum() < target:
             low = middle
         else:
             high = middle
