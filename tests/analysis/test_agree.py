@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from scorer.analysis.agree import agree
 from scorer.analysis.bootstrap import Bootstrap
@@ -44,17 +44,17 @@ def test_agree_has_the_values_of_a_small_table_computed_by_hand():
     ]
     assert (found["n"], found["unread"]) == (5, 1)
     x, y = [1, 2, 3, 3, 3], [1, 2, 2, 3, 1]
-    assert found["dataset"]["pearson"] == pytest.approx(stats.pearsonr(x, y)[0])
-    assert found["dataset"]["spearman"] == pytest.approx(stats.spearmanr(x, y)[0])
-    assert found["dataset"]["kendall"] == pytest.approx(stats.kendalltau(x, y)[0])
+    assert found["dataset"]["pearson"] == pytest.approx(scipy.stats.pearsonr(x, y)[0])
+    assert found["dataset"]["spearman"] == pytest.approx(scipy.stats.spearmanr(x, y)[0])
+    assert found["dataset"]["kendall"] == pytest.approx(scipy.stats.kendalltau(x, y)[0])
     # (1,2) (1,3) (1,4) (2,4) agree; (3,4) (3,5) (4,5) tie in the score alone, (1,5) (2,3) in people's; (2,5) disagrees.
     assert found["dataset"]["pairwise_accuracy"] == pytest.approx(4 / 10)
     # In item j the score is constant: skipped.
     assert (found["item"]["items"], found["item"]["skipped"]) == (1, 1)
-    assert found["item"]["kendall"] == pytest.approx(stats.kendalltau(x[:3], y[:3])[0])
+    assert found["item"]["kendall"] == pytest.approx(scipy.stats.kendalltau(x[:3], y[:3])[0])
     assert found["item"]["pairwise_accuracy"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["system"]["systems"] == 3
-    assert found["system"]["pearson"] == pytest.approx(stats.pearsonr([2, 2.5, 3], [2, 1.5, 2])[0])
+    assert found["system"]["pearson"] == pytest.approx(scipy.stats.pearsonr([2, 2.5, 3], [2, 1.5, 2])[0])
     assert (found["tasks"], found["pooled"]) == ({}, None)
 
 
@@ -107,7 +107,9 @@ def by_scipy(rows):
         ]
         x, y = [list(side) for side in zip(*mine, strict=True)] if mine else ([], [])
         if len(set(x)) > 1 and len(set(y)) > 1:
-            taus.append((stats.kendalltau(x, y)[0], stats.spearmanr(x, y)[0], stats.pearsonr(x, y)[0]))
+            taus.append(
+                (scipy.stats.kendalltau(x, y)[0], scipy.stats.spearmanr(x, y)[0], scipy.stats.pearsonr(x, y)[0])
+            )
     return taus
 
 
@@ -210,10 +212,10 @@ def test_agree_averages_several_people_and_reports_their_agreement_as_ceiling():
     found = agree(frame, ["score"], ["a", "b", "c"], bootstrap=Bootstrap(0)).json()
     people = {"a": [1, 2, 3, 4], "b": [2, 1, 4, 3]}
     mean = [4 / 3, 5 / 3, 3.5, 3.5]
-    assert found["scores"]["score"]["dataset"]["pearson"] == pytest.approx(stats.pearsonr([1, 2, 3, 4], mean)[0])
+    assert found["scores"]["score"]["dataset"]["pearson"] == pytest.approx(scipy.stats.pearsonr([1, 2, 3, 4], mean)[0])
     each = (
-        stats.pearsonr(people["a"], [1.5, 1.5, 4, 3])[0],
-        stats.pearsonr(people["b"], [1, 2, 3, 4])[0],
+        scipy.stats.pearsonr(people["a"], [1.5, 1.5, 4, 3])[0],
+        scipy.stats.pearsonr(people["b"], [1, 2, 3, 4])[0],
         # c's two rows against 1.5 and 1.5: undefined, left out.
     )
     assert found["human"]["people"] == ["a", "b", "c"]

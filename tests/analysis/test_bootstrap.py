@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from scorer.analysis import bootstrap, resampled_correlation
 from scorer.analysis.bootstrap import mean, resample, share_interval
@@ -51,9 +51,9 @@ def test_weights_give_the_statistics_of_the_resample_written_out(columns):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, function in (
-                ("pearson", stats.pearsonr),
-                ("spearman", stats.spearmanr),
-                ("kendall", stats.kendalltau),
+                ("pearson", scipy.stats.pearsonr),
+                ("spearman", scipy.stats.spearmanr),
+                ("kendall", scipy.stats.kendalltau),
             ):
                 expected = function(a, h)[0] if varied else np.nan
                 np.testing.assert_allclose(found[name][b], expected, atol=1e-6, err_msg=name)
@@ -92,13 +92,13 @@ def test_interval_of_a_mean_is_students():
     values = np.random.default_rng(2).normal(size=12)
     drawn = resample(np.arange(12), 4000, seed=0)
     low, high = drawn.interval(mean(values, drawn))
-    expected = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
+    expected = scipy.stats.t.interval(0.95, 11, values.mean(), scipy.stats.sem(values))
     assert (low, high) == pytest.approx(expected, abs=0.12 * (expected[1] - expected[0]))
 
 
 @pytest.mark.parametrize(("freedom", "within"), [(1, 1e-9), (2, 1e-9), (3, 2e-3), (5, 2e-4), (10, 1e-5), (200, 1e-9)])
 def test_student_quantiles_equal_scipys(freedom, within):
-    assert bootstrap.student(0.975, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=within)
+    assert bootstrap.student(0.975, freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), rel=within)
 
 
 def test_interval_depends_on_the_seed_alone():
@@ -133,7 +133,7 @@ def test_share_interval_is_wilsons(of, share):
     hits = np.arange(of) < round(of * share)
     drawn = resample(np.arange(of), 4000, 1)
     low, high = share_interval(share, mean(hits.astype(float), drawn), of)
-    exact = stats.binomtest(int(hits.sum()), of).proportion_ci(method="wilson")
+    exact = scipy.stats.binomtest(int(hits.sum()), of).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.006)
     assert 0 <= low <= share <= high <= 1
 
@@ -143,7 +143,7 @@ def test_share_interval_counts_rows_of_one_item_as_fewer_rows():
     hits = (item % 2).astype(float)
     of_items = resample(item, 500, 1)
     low, high = share_interval(0.5, mean(hits, of_items), 40)
-    exact = stats.binomtest(20, 40).proportion_ci(method="wilson")
+    exact = scipy.stats.binomtest(20, 40).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((exact.low, exact.high), abs=0.02)
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
+import scipy
 
 import scorer
 from scorer.analysis.alternative_annotator import _discoveries, _worse_by, alternative_annotator
@@ -115,14 +115,14 @@ def test_alternative_annotator_passes_a_good_judge_and_no_poor_one():
 
 def test_p_value_is_that_of_the_paired_t_test():
     difference = np.random.default_rng(3).choice([-1.0, 0.0, 1.0], 50)
-    expected = stats.ttest_1samp(difference, 0.2, alternative="less").pvalue
+    expected = scipy.stats.ttest_1samp(difference, 0.2, alternative="less").pvalue
     assert _worse_by(difference, 0.2, np.arange(50)) == pytest.approx(expected, abs=1e-3)
     assert _worse_by(np.zeros(50), 0.2, np.arange(50)) == 0.0
 
 
 def test_discoveries_are_those_of_benjamini_and_yekutieli():
     p = [0.001, 0.2, 0.012, 0.03, 0.9]
-    adjusted = stats.false_discovery_control(p, method="by")
+    adjusted = scipy.stats.false_discovery_control(p, method="by")
     assert _discoveries(p) == np.flatnonzero(adjusted <= 0.05).tolist()
     assert _discoveries([0.5, 0.9]) == []
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import cohen_kappa_score
 
 from scorer.analysis.kappa_alpha import alpha, kappa
 
@@ -17,6 +16,8 @@ ratings = st.lists(st.lists(st.one_of(st.none(), st.integers(1, 4)), min_size=3,
 @settings(max_examples=50, deadline=None)
 @given(labels, st.sampled_from([(0, None), (1, "linear"), (2, "quadratic")]))
 def test_kappa_equals_scikit_learns(pairs, weighting):
+    from sklearn.metrics import cohen_kappa_score  # a second of CPU, in each process that collects
+
     power, name = weighting
     x, y = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
     with warnings.catch_warnings():

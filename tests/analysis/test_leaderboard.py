@@ -5,7 +5,6 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.bradley_terry import bradley_terry
@@ -141,6 +140,8 @@ def test_leaderboard_interval_of_a_share_of_one_reaches_below_one():
 
 def test_bradley_terry_equals_scikit_learns_logistic_regression():
     """Bradley and Terry's model is a logistic regression on the difference of two systems' indicators."""
+    from sklearn.linear_model import LogisticRegression  # a second of CPU, in each process that collects
+
     rng = np.random.default_rng(2)
     pairs = np.array([rng.choice(5, 2, replace=False) for _ in range(3000)])
     strength = np.array([-1.0, -0.4, 0.0, 0.3, 1.1])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
+import scipy
 
 from scorer.analysis.prediction_powered import estimate
 from scorer.errors import SpecError
@@ -121,6 +121,6 @@ def test_estimate_of_a_share_has_wilsons_interval_even_where_all_labels_are_equa
     frame = pl.LazyFrame({"score": np.linspace(0, 1, 40), "human": human, "sure": [1.0] * 20 + [None] * 20})
     for column, hits in (("human", 12), ("sure", 20)):
         found = estimate(frame, "score", column).overall.labels_only
-        exact = stats.binomtest(hits, 20).proportion_ci(method="wilson")
+        exact = scipy.stats.binomtest(hits, 20).proportion_ci(method="wilson")
         # The variance is that of 19 free rows of 20.
         assert found.interval == pytest.approx((exact.low, exact.high), abs=0.006)

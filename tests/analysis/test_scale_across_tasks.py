@@ -5,10 +5,9 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from sklearn.isotonic import IsotonicRegression
 
 from scorer.analysis.calibration import calibrate, isotonic, learn
 from scorer.analysis.scale_across_tasks import scale
@@ -87,6 +86,8 @@ def test_scale_refuses_one_task_or_too_few_rows():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(finite, st.floats(0.1, 10)), min_size=1, max_size=30))
 def test_isotonic_equals_scikit_learns(points):
+    from sklearn.isotonic import IsotonicRegression  # a second of CPU, in each process that collects
+
     values, weights = (np.array(side) for side in zip(*points, strict=True))
     expected = IsotonicRegression().fit_transform(np.arange(len(values)), values, sample_weight=weights)
     np.testing.assert_allclose(isotonic(values, weights), expected, atol=1e-6)
@@ -155,11 +156,11 @@ def test_concordance_equals_friedmans_statistic_scaled():
         task, system = np.indices(means.shape)
         rows = {"task": task.ravel(), "system": system.ravel(), "score": means.ravel(), "human": means.ravel()}
         found = scale(pl.LazyFrame(rows), "score", "human", "task", system="system").concordance["score"]
-        assert found == pytest.approx(stats.friedmanchisquare(*means.T).statistic / (5 * 3))
+        assert found == pytest.approx(scipy.stats.friedmanchisquare(*means.T).statistic / (5 * 3))
 
 
 def test_learn_linear_equals_scipys():
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=30).round(1), rng.normal(size=30).round(1)
-    line = stats.linregress(x, y)
+    line = scipy.stats.linregress(x, y)
     np.testing.assert_allclose(learn(x, y, "linear")(x), line.intercept + line.slope * x)

@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
 
 from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.win_rate import win_rate, win_rates
@@ -107,6 +106,8 @@ def test_win_rate_of_a_text_against_itself_is_one_half(sizes):
 
 
 def test_win_rate_fit_equals_scikit_learns():
+    from sklearn.linear_model import LogisticRegression  # a second of CPU, in each process that collects
+
     frame = contest(3000, effect=1.5, longer=60, strength=0.5, seed=4).collect()
     hard = np.random.default_rng(5).normal(size=3000)
     size, base = (frame[name].str.len_chars().to_numpy().astype(float) for name in ("text", "base"))

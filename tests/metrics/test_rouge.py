@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,13 +15,9 @@ from hypothesis import strategies as st
 from scorer.metrics import load
 from scorer.metrics.protocol import Metric
 
-rouge_scorer = pytest.importorskip(
-    "rouge_score.rouge_scorer", reason="Left out: ROUGE, for want of batch-scorer[metrics]."
-)
+pytest.importorskip("rouge_score", reason="Left out: ROUGE, for want of batch-scorer[metrics].")
 
 NAMES = ["rouge1", "rouge2", "rougeL"]
-THEIRS = rouge_scorer.RougeScorer(NAMES)
-STEMMED = rouge_scorer.RougeScorer(NAMES, use_stemmer=True)
 ALPACA = Path(__file__).resolve().parents[2] / "../shared/data/alpaca_sample.parquet"
 
 texts = st.lists(
@@ -29,6 +26,14 @@ texts = st.lists(
 ).map(" ".join)
 
 metric = cache(load)
+
+
+@cache
+def package(stemmer: bool = False) -> Any:
+    """The scorer of rouge-score, imported where a test needs it: a second of CPU, in each process that collects."""
+    from rouge_score import rouge_scorer
+
+    return rouge_scorer.RougeScorer(NAMES, use_stemmer=stemmer)
 
 
 @cache
@@ -50,7 +55,7 @@ def test_rouge_equals_example_of_paper() -> None:
 @settings(max_examples=60)
 @given(response=texts, reference=texts)
 def test_rouge_equals_rouge_score_package(response: str, reference: str) -> None:
-    theirs = THEIRS.score(reference, response)
+    theirs = package().score(reference, response)
     for name in NAMES:
         ours = one(name, response, reference)
         if ours is None:
@@ -82,14 +87,14 @@ def test_rouge_equals_rouge_score_package_on_real_generations() -> None:
     short = [text for text in outputs if 200 < len(text) < 500][:9]
     assert len(short) == 9
     for response, reference in pairwise(short):
-        theirs = THEIRS.score(reference, response)
+        theirs = package().score(reference, response)
         assert [one(name, response, reference) for name in NAMES] == [theirs[name].fmeasure for name in NAMES]
 
 
 @settings(max_examples=40)
 @given(response=texts, reference=texts)
 def test_rouge_with_stemmer_equals_rouge_score_package(response: str, reference: str) -> None:
-    theirs = STEMMED.score(reference, response)
+    theirs = package(stemmer=True).score(reference, response)
     for name in NAMES:
         ours = stemmed(name)([response], [reference])[0]
         assert ours is None or ours == theirs[name].fmeasure
