@@ -6,21 +6,18 @@ Over 300 lines: one run file, one way of starting a process, and every way in wh
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from support.command import PROMPT, own_score, scorer, shard, toml, wait_until
+from support.command import PROMPT, own_score, scorer, shard, started, toml, wait_until
 from support.formats import WRITERS
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
+from support.warm_starts import WarmProcess
 
 from scorer.analysis.open_table import open_table
 from scorer.api.runs import run
@@ -123,12 +120,13 @@ def test_run_takes_input_and_output_in_different_storages(
 
 LEASE_S = 0.6
 _START = """
-import sys, tomllib
+import os, sys, tomllib
 from scorer.build.plan import check
 from scorer.errors import ScorerError
 from scorer.processes.event_loop import on_loop
 from scorer.job.job import Callbacks, Job
 from scorer.files.router import AnyFiles
+os.chdir(sys.argv[3])
 plan = check(tomllib.loads(open("run.toml").read()))
 say = lambda text: print(text, file=sys.stderr)
 try:
@@ -148,15 +146,9 @@ class Machine:
         (folder / "run.toml").write_text(run.read_text())
         self._folder = folder
 
-    @contextmanager
-    def start(self, *, patience_s: float = 30.0) -> Iterator[subprocess.Popen[str]]:
+    def start(self, *, patience_s: float = 30.0) -> WarmProcess:
         """A run under way; it does not outlive the block."""
-        command = [sys.executable, "-c", _START, str(LEASE_S), str(patience_s)]
-        with subprocess.Popen(command, cwd=self._folder, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        return started("-c", _START, LEASE_S, patience_s, self._folder)
 
 
 def rows_stored(files: Files, out: str) -> int:
@@ -302,8 +294,7 @@ def test_store_that_refuses_writes_delays_no_exit_after_a_second_signal(
     path = prepared(judge, files, root, tmp_path)
     with BadDay(weed.port) as day:
         monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
-        command = [sys.executable, "-m", "scorer", "run", str(path), "--quiet", "--workers", str(workers)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as one:
+        with started("run", path, "--quiet", "--workers", workers) as one:
             wait_until(lambda: sum("/segments/" in line for line in day.seen) >= 2)
             day.errors = {503: 1.0}
             time.sleep(4.0)

@@ -86,7 +86,7 @@ def test_remember_sends_no_stored_row_again(tmp_path: Path) -> None:
 def test_forget_and_remember_lose_nothing_in_a_crash_at_any_step(
     tmp_path: Path, step: int, after: bool, back: bool
 ) -> None:
-    run = Run(tmp_path, 10, 90)
+    run = Run(tmp_path, 10, 90, flush_rows=10)
     run.stop_after(60)
     stored = {int(name[1:]) for name in scan_scores(run.out).collect()["id"]}
     assert len(run.segments("b")) > 2
