@@ -7,6 +7,7 @@ FIRST_BYTES = 4096
 _MAGIC = {
     b"PAR1": ((".parquet",), "Parquet: give it a name that ends in .parquet"),
     b"ARROW1": ((".arrow", ".feather", ".ipc"), "Arrow: give it a name that ends in .arrow"),
+    b"FEA1": ((), "Feather of version 1: write it as version 2, which is Arrow"),
     b"\x1f\x8b": ((".gz",), "gzip: give it a name that ends in .jsonl.gz or .csv.gz"),
     b"\x28\xb5\x2f\xfd": ((".zst",), "zstd: give it a name that ends in .jsonl.zst or .csv.zst"),
     b"PK\x03\x04": ((), "a ZIP archive or a spreadsheet: unpack it, or save it as CSV"),
@@ -32,8 +33,10 @@ def content_hint(path: str, begins: bytes) -> str | None:
         if text.startswith(magic):
             return None if path.lower().endswith(ends) else hint
     header = first_line.decode("utf-8", "replace")
-    if not header.replace("\t", " ").isprintable():
+    if not header.replace("\t", " ").replace("\r", " ").isprintable():
         return None
+    if "\r" in header:
+        return "text whose lines end in carriage returns alone: end them in line feeds, as `tr '\\r' '\\n'` does"
     if "," in header:
         return (
             None if path.lower().endswith((".csv", ".csv.gz", ".csv.zst")) else "CSV: give it a name that ends in .csv"

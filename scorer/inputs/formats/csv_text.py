@@ -108,13 +108,16 @@ class _Records:
 
     def header(self) -> list[str]:
         """The names of the columns. Raises ValueError where there are none."""
-        for record in self._reader:
-            if record:
-                if self._problem is not None:
-                    raise ValueError(f"its header {self._problem}")
-                self._width = len(record)
-                return record
-        raise ValueError("it has no header")
+        try:
+            record = next((record for record in self._reader if record), None)
+        except csv.Error as error:
+            raise ValueError(f"its header is no CSV: {error}") from error
+        if record is None:
+            raise ValueError("it has no header")
+        if self._problem is not None:
+            raise ValueError(f"its header {self._problem}")
+        self._width = len(record)
+        return record
 
     def __iter__(self) -> Iterator[list[str] | Invalid]:
         while True:

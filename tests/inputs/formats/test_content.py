@@ -31,6 +31,8 @@ ARRAY = b'[\n {"id": 1,\n  "text": "a"}\n]'
         ("s.dat", WRITERS["arrow"]([ROW]), "Arrow: give it a name"),
         ("s.tsv", b"id\ttext\r\n1\ta\r\n", "a table with tabs"),
         ("s.txt", b"id,text\r\n1,a\r\n", "CSV: give it a name"),
+        ("s.csv", b"id,text\r1,a\r", "text whose lines end in carriage returns alone"),
+        ("s.feather", b"FEA1\0\0\0\0 and more of it", "Feather of version 1"),
         ("s.xlsx", b"PK\x03\x04 and more of it", "a ZIP archive or a spreadsheet"),
     ],
 )
