@@ -96,6 +96,8 @@ def own_problems(options: RatingOptions) -> list[str]:
         problems.append("judge.ask_criteria: there are no judge.criteria that could be asked apart. Remove it.")
     if "structured" in options:
         problems += choice_problems("structured", options["structured"], STRUCTURED)
-        if options.get("read") != "json":
-            problems.append('judge.structured: belongs to read = "json", whose schema it sends. Remove it.')
+        if options.get("read") != "json" and options["structured"] != "none":
+            problems.append(
+                'judge.structured: belongs to read = "json", whose schema it sends. Remove it, or set it to "none".'
+            )
     return problems

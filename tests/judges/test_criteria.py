@@ -202,6 +202,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize("read", ["number", "label"])
+def test_structured_none_is_taken_with_any_reading(read: str) -> None:
+    """So that stored replies of such a run can be read by another rule."""
+    rating(read=read, structured="none")
+    with pytest.raises(SpecError, match='or set it to "none"'):
+        rating(read=read, structured="auto")
+
+
 @pytest.mark.parametrize(("options", "message"), MISTAKES)
 def test_criteria_report_each_wrong_option_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message) as caught:
