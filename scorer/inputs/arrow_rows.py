@@ -85,12 +85,20 @@ def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
         column = column.cast(kind)
     if not (pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind)):
         return _plain(column, name, bad)
+    if _holds_null_type(kind):  # no array is made of scalars of that type
+        return _plain(column, name, bad)
     values = [scalar if scalar.is_valid else None for scalar in column]
     if not pa.types.is_temporal(kind) and not _is_utf8(column):
         for place, scalar in enumerate(column):
             if _python(scalar) is _NO_TEXT:
                 bad[place], values[place] = NOT_UTF8.format(name), None
     return values
+
+
+def _holds_null_type(kind: pa.DataType) -> bool:
+    """Whether a field or an element within it has a type without any value, as `tool_calls` of messages often has."""
+    inner = [kind.field(place).type for place in range(kind.num_fields)]
+    return any(pa.types.is_null(one) or _holds_null_type(one) for one in inner)
 
 
 def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
