@@ -101,7 +101,8 @@ def scale(
     ] = None,
     item: Item = None,
     output: Annotated[
-        str | None, Parameter(("--output", "-o"), help="Where to write TABLE with the calibrated columns.")
+        str | None,
+        Parameter(("--output", "-o"), help="Write TABLE with the calibrated columns: .parquet, .csv or .jsonl."),
     ] = None,
     labels: Labels = None,
     on: On = (),
@@ -115,9 +116,12 @@ def scale(
     from scorer.analysis.scale_across_tasks import scale as run_analysis
     from scorer.cli.analysis_text import scale_text
     from scorer.files.router import AnyFiles
+    from scorer.files.table_file import check_table_file, table_writer
 
     if output is not None and calibrate is None:
         raise SpecError(["-o is where the calibrated table goes: say how with --calibrate shift, linear or isotonic."])
+    if output is not None:
+        check_table_file(output)
     if output is not None and Path(output).resolve() in {
         Path(stat.path).resolve() for stat in AnyFiles().find(list(tables))
     }:
@@ -131,8 +135,10 @@ def scale(
             calibrated, gains[name] = learn(frame, name, human, task, method=calibrate, item=item)
             frame = calibrated.lazy()
     if output is not None:
-        with AnyFiles().create(output) as file:
-            frame.collect().write_parquet(file)
+        calibrated_table = frame.collect().to_arrow()
+        check_table_file(output, calibrated_table.schema)
+        with AnyFiles().create(output) as file, table_writer(file, output, calibrated_table.schema) as write:
+            write(calibrated_table)
     value = {
         name: {**one.json(), "calibration": asdict(gains[name]) if name in gains else None}
         for name, one in found.items()

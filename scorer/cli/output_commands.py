@@ -90,7 +90,7 @@ def publish(
 
 def metrics(
     *inputs: Annotated[str, Parameter(help="Input files of any format, folders of them, or globs.")],
-    output: Annotated[str, Parameter(("--output", "-o"), help="The Parquet file to write.")],
+    output: Annotated[str, Parameter(("--output", "-o"), help="The file to write: .parquet, .csv or .jsonl.")],
     names: Annotated[str, Parameter(help="The metrics, with commas between: rouge1,exact_match.")],
     response: Annotated[str, Parameter(help="The column of the texts to score.")],
     reference: Annotated[str | None, Parameter(help="The column of the references, texts or lists of texts.")] = None,

@@ -101,6 +101,8 @@ def answered(run_file: str, tree: dict[str, Any], options: ChoiceOptions, sample
     wanted = Wanted(now, moment(options.by, now, "--by") if options.by is not None else None, options.max_usd)
     if options.output is not None and Path(options.output).exists():
         raise SpecError([f"-o {options.output}: the file is there already. Give a new name; nothing is overwritten."])
+    if options.output is not None and not options.output.lower().endswith(".toml"):
+        raise SpecError([f"-o {options.output}: the picked choice is a run file. Name a file that ends in .toml."])
     asked = Asked(options.model, options.measured, options.human, options.item)
     found = run_choices(tree, AnyFiles(), asked, sample=sample)
     if not options.picks:

@@ -1,4 +1,4 @@
-"""`scorer metrics`: writes the rows of Parquet files with a column for each metric, in one file."""
+"""`scorer metrics`: writes the rows of files with a column for each metric, in one file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from scorer.errors import InputError, SpecError
 from scorer.files.files import Files
 from scorer.files.router import AnyFiles
+from scorer.files.table_file import check_table_file, table_writer
 from scorer.frozen import dataclass
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.protocol import DAMAGE, Wanted
@@ -50,7 +50,8 @@ def score_files(
     """Writes all rows of the input files, in order of path, with all columns and a float64 column `metric_<name>` each.
 
     `inputs` are paths, folders and globs. `reference` is a column of texts or of lists of texts; `options` are those of
-    each metric that has some, by its name. `out` is written whole or not at all. `workers` is by default the number of
+    each metric that has some, by its name. `out` is written whole or not at all, as Parquet, CSV or JSON Lines by the
+    end of its name. `workers` is by default the number of
     cores.
 
     Raises SpecError for wrong arguments, InputError for files that cannot be read, StorageError where `out` cannot be
@@ -69,6 +70,7 @@ def score_files(
         raise SpecError(
             [f"-o {out} is a folder: name the file to write, for example {os.path.join(out, 'metrics.parquet')}."]
         )
+    check_table_file(out, schema)
     with Pool(names, options=options, workers=workers, spare_cores=0) as pool:
         if reference is None and pool.needs_reference:
             wanting = ", ".join(name for name in pool.names if name in pool.needs_reference)
@@ -77,12 +79,12 @@ def score_files(
             [*schema, *(pa.field(f"metric_{name}", pa.float64()) for name in pool.names)], metadata=schema.metadata
         )
         rows, scored, total = 0, dict.fromkeys(pool.names, 0), dict.fromkeys(pool.names, 0.0)
-        with files.create(out) as file, pq.ParquetWriter(file, written, compression="zstd") as writer:
+        with files.create(out) as file, table_writer(file, out, written) as write:
             for table, references in _tables(files, paths, schema, reference):
                 responses = table.column(response).to_pylist()
                 columns = pool.columns(responses, references)
                 arrays = [*table.columns, *(pa.array(columns[name], pa.float64()) for name in pool.names)]
-                writer.write_table(pa.Table.from_arrays(arrays, schema=written))
+                write(pa.Table.from_arrays(arrays, schema=written))
                 rows += table.num_rows
                 for name, values in columns.items():
                     known = [value for value in values if value is not None]

@@ -110,6 +110,8 @@ def _check(path: str) -> None:
             problem = f"cannot be written: there is no folder {place.parent}"
         elif place.exists() and not _is_page(place):
             problem = "is there already and is no report page, so it is not replaced: give another name"
+        elif not path.lower().endswith((".html", ".htm")):
+            problem = "does not end in .html: the page is HTML"
     except OSError as error:
         problem = f"cannot be written: {error.strerror}"
     if problem is not None:

@@ -193,6 +193,41 @@ def test_metrics_writes_a_column_for_each_metric(
     assert pl.read_parquet(out).columns[-2:] == ["metric_exact_match", "metric_words"]
 
 
+def _metrics(table: str, out: Path, column: str = "text") -> list[str]:
+    return ["metrics", table, "-o", str(out), "--names", "words", "--response", column]
+
+
+@pytest.mark.parametrize("name", ["scored.csv", "scored.JSONL", "scored.parquet"])
+def test_metrics_and_scale_write_the_format_that_the_name_ends_in(table: str, tmp_path: Path, name: str) -> None:
+    read = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}[name.lower().rpartition(".")[2]]
+    assert _exit_code(_metrics(table, tmp_path / name)) == 0
+    found = read(tmp_path / name)
+    assert found.columns == [*frame().columns, "metric_words"]
+    assert found["id"].cast(pl.String).to_list() == frame()["id"].cast(pl.String).to_list()
+    assert found["metric_words"].null_count() == 0
+    asked = ["scale", table, *SCORE_AND_HUMAN, "--task", "task", "--calibrate", "shift", "-o"]
+    assert _exit_code([*asked, str(tmp_path / f"scale-{name}")]) == 0
+    assert read(tmp_path / f"scale-{name}").columns == [*frame().columns, "score_calibrated"]
+
+
+def test_a_table_is_not_written_under_a_name_of_another_format(
+    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = tmp_path / "listed.parquet"
+    frame().select("text", words=pl.col("text").str.split(" ")).write_parquet(listed)
+    scale = ["scale", table, *SCORE_AND_HUMAN, "--task", "task", "--calibrate", "shift", "-o", str(tmp_path / "x.txt")]
+    for asked, says in [
+        (_metrics(table, tmp_path / "x.xlsx"), ".parquet, .csv or .jsonl"),
+        (_metrics(str(listed), tmp_path / "x.csv"), "(words). Write .parquet or .jsonl"),
+        (scale, ".parquet, .csv or .jsonl"),
+    ]:
+        assert _exit_code(asked) == 2
+        assert says in capsys.readouterr().err
+    assert not list(tmp_path.glob("x.*"))
+    assert _exit_code(_metrics(str(listed), tmp_path / "x.jsonl")) == 0
+    assert pl.read_ndjson(tmp_path / "x.jsonl")["words"].dtype == pl.List(pl.String)
+
+
 def test_commands_take_an_output_folder_with_its_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shard, replies = tmp_path / "in.parquet", tmp_path / "replies.parquet"
     rows = frame().select("id", "item", "human", response="text")

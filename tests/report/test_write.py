@@ -72,6 +72,7 @@ def test_report_replaces_a_page_and_no_other_file(out: str, tmp_path: Path, caps
         (["{out}", "-o", "{folder}"], "is a folder"),
         (["{out}", "-o", "-"], "-o -: the page is written to a file"),
         (["{out}", "-o", "{folder}/none/page.html"], "there is no folder"),
+        (["{out}", "-o", "{folder}/page.pdf"], "does not end in .html"),
     ],
 )
 def test_report_says_what_is_wrong_in_a_sentence(
