@@ -12,6 +12,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scorer.build.address_checks import address_problems
 from scorer.build.keys import has_key
 from scorer.build.model_provider import provider_of, temperature
 from scorer.client.aws_signing import check_installed
@@ -32,7 +33,7 @@ def spec_problems(spec: Spec) -> list[str]:
     problems += _tier_problems(spec) + _cache_problems(spec) + _batch_problems(spec) + _canary_problems(spec)
     problems += metric_problems(spec.metrics.names, spec.metrics.options)
     problems += _rehearsal_problems(spec) + _panel_problems(spec) + _publish_problems(spec)
-    return problems + dedupe_problems(spec)
+    return problems + dedupe_problems(spec) + address_problems(spec)
 
 
 def judge_problems(spec: Spec, judge: Judge) -> list[str]:

@@ -49,6 +49,38 @@ class Fleet(FakeTransport):
         return Reply(200, {"content-type": "application/json"}, orjson.dumps(self.bodies[address]))
 
 
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"base_url": "http://j/v1/responses"}, 'model.api = "responses"; else leave /responses out of the address.'),
+        ({"base_url": "http://j/v1/messages/"}, 'model.provider = "anthropic"; else leave /messages out'),
+        ({"base_url": "http://j/v1/chat/completions", "api": "responses"}, "without model.api; else leave"),
+        ({"base_url": "http://j/v1/chat/completions", "provider": "anthropic"}, 'model.provider = "openai" without'),
+        ({"base_url": "http://j/model/m/converse"}, 'model.provider = "bedrock" and an address that ends before'),
+        ({"base_urls": ["http://j/v1", "http://k/v1/responses"]}, 'model.base_url = "http://k/v1/responses" is an'),
+    ],
+)
+def test_an_address_of_another_api_is_refused(tmp_path: Path, model: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        run(tmp_path, Fleet({}), model)
+    assert says in str(refused.value)
+    assert len(refused.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"base_url": "http://j/v1/responses", "api": "responses"},
+        {"base_url": "http://j/v1/messages", "provider": "anthropic"},
+        {"base_url": "http://j/v1/chat/completions/"},
+        {"base_url": "http://j/responses/v1"},
+    ],
+)
+def test_an_address_of_the_models_own_api_is_taken(tmp_path: Path, model: dict[str, Any]) -> None:
+    tree = {"input": {"shards": ["x.parquet"]}, "judge": {"prompt": "{a}"}, "output": {"path": "out"}}
+    check({**tree, "model": {"name": "m", **model}})
+
+
 def run(
     folder: Path, fleet: Fleet, model: dict[str, Any], rows: int = 40, loop: Callable[..., Any] = in_virtual_time
 ) -> Status:
