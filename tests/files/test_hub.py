@@ -49,6 +49,14 @@ def test_files_folders_globs_and_the_whole_dataset_are_found(hub: Hub) -> None:
     assert found(f"{root}/none.parquet", f"{root}/none/*.parquet") == {}
 
 
+def test_a_revision_may_hold_slashes_as_that_of_converted_files_does(hub: Hub) -> None:
+    for revision in ("refs/convert/parquet", "~parquet", "refs/pr/7"):
+        (found,) = AnyFiles().find([f"hf://datasets/org/name@{revision}/data/a*.parquet"])
+        assert found.path == f"hf://datasets/org/name@{revision}/data/a.parquet"
+        with AnyFiles().open(found.path) as file:
+            assert file.read(4) == hub.files["data/a.parquet"][:4]
+
+
 def test_the_version_changes_with_the_bytes_and_a_revision_stays_in_the_path(hub: Hub) -> None:
     (before,) = AnyFiles().find(["hf://datasets/org/name@v1/data/a.parquet"])
     assert before.path == "hf://datasets/org/name@v1/data/a.parquet"

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 NAME = "org/name"
+REVISION = r"(?:refs/(?:convert|pr)/[^/]+|[^/]+)"
 
 
 class Hub:
@@ -73,19 +74,19 @@ def serving() -> Iterator[Hub]:
                 return self._send(503, b"busy")
             if hub.private:
                 return self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
-            if found := re.fullmatch(rf"/datasets/{NAME}/resolve/[^/]+/(.*)", path):
+            if found := re.fullmatch(rf"/datasets/{NAME}/resolve/{REVISION}/(.*)", path):
                 return self._file(found[1])
             api = path.removeprefix(f"/api/datasets/{NAME}")
             if api == path:
                 return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-            if found := re.fullmatch(r"/tree/[^/]+/?(.*)", api):
+            if found := re.fullmatch(rf"/tree/{REVISION}/?(.*)", api):
                 tree = hub.tree(
                     found[1].rstrip("/"), "true" in parse_qs(parts.query).get("recursive", ["false"])[0].lower()
                 )
                 if not tree:
                     return self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
                 return self._send(200, json.dumps(tree).encode())
-            if re.fullmatch(r"/paths-info/[^/]+", api):
+            if re.fullmatch(rf"/paths-info/{REVISION}", api):
                 return self._send(200, json.dumps(self._infos(body)).encode())
             return self._send(200, json.dumps({"id": NAME, "sha": "a" * 40, "siblings": [], "tags": []}).encode())
 
