@@ -64,12 +64,17 @@ def _begins(files: Files, path: str) -> bytes:
 
 
 def look(files: Files, stat: Stat) -> tuple[int, str, pa.Schema]:
-    """Rows, mark and schema of one file. Raises InputError where it has none, StorageError as `contents`."""
+    """Rows, mark and schema of one file. Raises as `finished`."""
+    found = finished(files, stat)
+    return found.rows, found.mark, found.schema
+
+
+def finished(files: Files, stat: Stat) -> Contents:
+    """What a finished file holds. Raises InputError where it is none, StorageError as `contents`."""
     try:
-        found = contents(files, stat)
+        return contents(files, stat)
     except Unfinished as error:
         raise InputError(f"{stat.path} {error}, so it may still be written. Try again when it is whole.") from error
-    return found.rows, found.mark, found.schema
 
 
 def schema_now(files: Files, shard: Shard) -> pa.Schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,12 +13,12 @@ from scorer.files.files import Files
 from scorer.files.router import AnyFiles
 from scorer.files.table_file import check_table_file, table_writer
 from scorer.frozen import dataclass
+from scorer.inputs.column_paths import problem
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.protocol import DAMAGE, Wanted
-from scorer.inputs.identity import look
+from scorer.inputs.identity import finished
 from scorer.inputs.patience import short
 from scorer.inputs.pieces import Batch, Rows
-from scorer.inputs.shards import missing_columns
 from scorer.metrics import Options, problems
 from scorer.metrics.pool import Pool
 from scorer.metrics.references import Reference, listed
@@ -49,10 +50,10 @@ def score_files(
 ) -> Summary:
     """Writes all rows of the input files, in order of path, with all columns and a float64 column `metric_<name>` each.
 
-    `inputs` are paths, folders and globs. `reference` is a column of texts or of lists of texts; `options` are those of
-    each metric that has some, by its name. `out` is written whole or not at all, as Parquet, CSV or JSON Lines by the
-    end of its name. `workers` is by default the number of
-    cores.
+    `inputs` are paths, folders and globs. `response` is a column of texts, `reference` one of texts or of lists of
+    texts; each may be a path into a column, such as `messages[-1].content`. `options` are those of each metric that has
+    some, by its name. `out` is written whole or not at all, as Parquet, CSV or JSON Lines by the end of its name.
+    `workers` is by default the number of cores.
 
     Raises SpecError for wrong arguments, InputError for files that cannot be read, StorageError where `out` cannot be
     written.
@@ -80,8 +81,7 @@ def score_files(
         )
         rows, scored, total = 0, dict.fromkeys(pool.names, 0), dict.fromkeys(pool.names, 0.0)
         with files.create(out) as file, table_writer(file, out, written) as write:
-            for table, references in _tables(files, paths, schema, reference):
-                responses = table.column(response).to_pylist()
+            for table, responses, references in _tables(files, paths, schema, response, reference):
                 columns = pool.columns(responses, references)
                 arrays = [*table.columns, *(pa.array(columns[name], pa.float64()) for name in pool.names)]
                 write(pa.Table.from_arrays(arrays, schema=written))
@@ -97,9 +97,7 @@ def score_files(
 def _find(files: Files, inputs: Sequence[str]) -> list[str]:
     empty = [pattern for pattern in inputs if not files.find([pattern])]
     if empty or not inputs:
-        raise InputError(
-            f"No Parquet file matches {', '.join(empty) or 'an empty list'}: give files, folders or globs."
-        )
+        raise InputError(f"No file matches {', '.join(empty) or 'an empty list'}: give files, folders or globs.")
     return [stat.path for stat in files.find(inputs)]
 
 
@@ -113,20 +111,20 @@ def _schema(
     """
     texts = [response] if reference is None else [response, reference]
     stats = files.find(paths)
-    schema = look(files, stats[0])[2]
+    schema = finished(files, stats[0]).schema
     for stat in stats:
-        found = look(files, stat)[2]
-        if missing := missing_columns(found, texts):
+        found = finished(files, stat)
+        if missing := [wrong for name in dict.fromkeys(texts) if (wrong := problem(name, found.shape)) is not None]:
             raise InputError(
-                f"{stat.path} has no column {', '.join(missing)}. It has: {', '.join(found.names)}. Name the columns "
+                f"{stat.path} has {'; '.join(missing)}. It has: {', '.join(found.schema.names)}. Name the columns "
                 "with --response and --reference."
             )
-        if not found.equals(schema):
+        if not found.schema.equals(schema):
             raise InputError(
                 f"{stat.path} has other columns or types than {stats[0].path}, so one file cannot hold both: give them "
                 "to `scorer metrics` one by one."
             )
-    for name in texts:
+    for name in (name for name in texts if name in schema.names):
         kind = schema.field(name).type
         if not _is_text(kind) and not (name == reference and name != response and _is_texts(kind)):
             raise InputError(
@@ -153,35 +151,34 @@ def _is_texts(kind: pa.DataType) -> bool:
 
 
 def _tables(
-    files: Files, paths: Sequence[str], schema: pa.Schema, reference: str | None
-) -> Iterator[tuple[pa.Table, list[Reference]]]:
-    """All rows in order and their references, one table for each row group of the output."""
+    files: Files, paths: Sequence[str], schema: pa.Schema, response: str, reference: str | None
+) -> Iterator[tuple[pa.Table, list[str | None], list[Reference]]]:
+    """All rows in order, their responses and references, one table for each row group of the output."""
     batches: list[pa.RecordBatch] = []
+    responses: list[str | None] = []
     references: list[Reference] = []
     rows = size = 0
-    for batch, part in _batches(files, paths, schema, reference):
+    for path, piece in _pieces(files, paths, schema):
+        batch = _whole(path, piece.first, piece.rows, schema)
         batches.append(batch)
-        references += part
+        responses += _texts(path, piece, batch, response)
+        references += _references(path, piece, batch, reference)
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield pa.Table.from_batches(batches, schema), references
-            batches, references, rows, size = [], [], 0, 0
+            yield pa.Table.from_batches(batches, schema), responses, references
+            batches, responses, references, rows, size = [], [], [], 0, 0
     if batches:
-        yield pa.Table.from_batches(batches, schema), references
+        yield pa.Table.from_batches(batches, schema), responses, references
 
 
-def _batches(
-    files: Files, paths: Sequence[str], schema: pa.Schema, reference: str | None
-) -> Iterator[tuple[pa.RecordBatch, list[Reference]]]:
+def _pieces(files: Files, paths: Sequence[str], schema: pa.Schema) -> Iterator[tuple[str, Batch]]:
     for path in paths:
         try:
             (stat,) = [stat for stat in files.find([path]) if stat.path == path]
             with files.open(path) as file:
-                rows = look(files, stat)[0]
-                for piece in format_of(path).batches(file, Wanted(schema.names, rows)):
+                for piece in format_of(path).batches(file, Wanted(schema.names, finished(files, stat).rows)):
                     if isinstance(piece, Batch):
-                        batch = _whole(path, piece.first, piece.rows, schema)
-                        yield batch, _references(piece.rows, batch, reference)
+                        yield path, piece
         except DAMAGE as error:
             raise InputError(
                 f"{path} cannot be read to its end ({short(error)}). Nothing was written. Restore the file, then "
@@ -201,10 +198,34 @@ def _whole(path: str, first: int, rows: Rows, schema: pa.Schema) -> pa.RecordBat
     return rows.arrow(schema)
 
 
-def _references(rows: Rows, batch: pa.RecordBatch, reference: str | None) -> list[Reference]:
+def _texts(path: str, piece: Batch, batch: pa.RecordBatch, column: str) -> list[str | None]:
+    """The texts of a column, or at a path into one."""
+    if column in batch.schema.names:
+        texts: list[str | None] = batch.column(column).to_pylist()
+        return texts
+    return _checked(path, piece, column, piece.rows.values(column, {}))
+
+
+def _references(path: str, piece: Batch, batch: pa.RecordBatch, reference: str | None) -> list[Reference]:
     """The reference of each row: a list of texts where it is one; `batch` has those of JSON Lines as text."""
     if reference is None:
         return [None] * batch.num_rows
-    lists = [listed(value) for value in rows.values(reference, {})]
-    texts = batch.column(reference).to_pylist()
-    return [text if each is None else each for each, text in zip(lists, texts, strict=True)]
+    given = piece.rows.values(reference, {})
+    lists = [listed(value) for value in given]
+    if reference in batch.schema.names:
+        given = batch.column(reference).to_pylist()
+    else:
+        given = [value if each is None else None for each, value in zip(lists, given, strict=True)]
+        given = _checked(path, piece, reference, given)
+    return [text if each is None else each for each, text in zip(lists, given, strict=True)]
+
+
+def _checked(path: str, piece: Batch, column: str, values: list[Any]) -> list[str | None]:
+    """The values at a path into a column. Raises InputError where one is no text."""
+    for place, value in enumerate(values):
+        if not isinstance(value, str | None):
+            raise InputError(
+                f"{path}: {column} of row {piece.first + place} is a {type(value).__name__}; metrics need text. "
+                "References may also be lists of texts. Nothing was written."
+            )
+    return values

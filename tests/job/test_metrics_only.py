@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.formats import WRITERS, written
 
 from scorer.cli.options import metric_options
 from scorer.errors import InputError, SpecError
@@ -88,6 +89,27 @@ def test_score_files_gives_the_values_of_the_metric_functions(
     assert written == load("token_f1")(responses, references)
 
 
+@pytest.mark.parametrize("end", ["jsonl", "parquet", "arrow"])
+def test_score_files_measures_texts_at_paths_into_columns(tmp_path: Path, end: str) -> None:
+    def talk(*texts: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": text} for text in texts]
+
+    rows = [
+        {"messages": talk("a", "b c"), "answers": {"text": ["b c", "x"]}},
+        {"messages": talk("d"), "answers": {"text": ["e"]}},
+        {"messages": talk(), "answers": {"text": ["e"]}},
+        {"messages": talk("f"), "answers": None},
+    ]
+    path = written(tmp_path / f"in.{end}", WRITERS[end](rows))
+    out = f"{tmp_path}/out.parquet"
+    score_files([str(path)], out, ["exact_match", "words"], "messages[-1].content", "answers.text")
+    table = pq.read_table(out)
+    assert table.column("metric_exact_match").to_pylist() == [1.0, 0.0, None, None]
+    assert table.column("metric_words").to_pylist() == [2.0, 1.0, None, 1.0]
+    with pytest.raises(InputError, match=r"messages\[0\] of row 0 is a dict; metrics need text"):
+        score_files([str(path)], out, ["words"], "messages[0].content", "messages[0]")
+
+
 def test_score_files_writes_an_empty_table_with_its_columns(tmp_path: Path) -> None:
     shard = write(tmp_path / "in.parquet", TABLE.slice(0, 0))
     summary = score_files([shard], f"{tmp_path}/out.parquet", ["words"], "answer")
@@ -100,9 +122,10 @@ def test_score_files_writes_an_empty_table_with_its_columns(tmp_path: Path) -> N
     [
         ({"names": []}, SpecError, "--names is empty"),
         ({"names": ["rougeX"]}, SpecError, '"rougeX" is unknown'),
-        ({"inputs": ["nowhere/*.parquet"]}, InputError, r"No Parquet file matches nowhere/\*.parquet"),
-        ({"inputs": []}, InputError, "No Parquet file"),
-        ({"response": "reply"}, InputError, "has no column reply. It has: id, answer, gold, extra"),
+        ({"inputs": ["nowhere/*.parquet"]}, InputError, r"No file matches nowhere/\*.parquet"),
+        ({"inputs": []}, InputError, "No file matches an empty list"),
+        ({"response": "reply"}, InputError, "has no column 'reply'. It has: id, answer, gold, extra"),
+        ({"response": "answer.text"}, InputError, "has no fields in 'answer', which is string, so nothing at"),
         ({"response": "id"}, InputError, "Column id of .* has type int32; metrics need text"),
         ({"reference": None}, SpecError, "exact_match needs a reference: name its column"),
         ({"out": "in.parquet"}, SpecError, "is one of the inputs"),
