@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from support.command import PROMPT, own_score, scorer, shard, started, toml, wait_until
+from support.command import PATIENCE_S, PROMPT, own_score, scorer, shard, started, toml, wait_until
 from support.formats import WRITERS
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
@@ -198,7 +198,7 @@ def test_suspended_owner_that_was_replaced_sends_nothing_more(
         whole(out)
         asked, listed = judge.stats()["requests"], files.listing(f"{out}/scores")
         one.send_signal(signal.SIGCONT)
-        said = one.communicate(timeout=30)[1]
+        said = one.communicate(timeout=PATIENCE_S)[1]
     assert one.returncode == 1
     assert f"OutputError: {out} was taken over by process {two.pid} on" in said
     # What was admitted before the stop and still on its way out of the process may arrive; the 16 places that the old
@@ -268,7 +268,7 @@ def test_store_that_stays_down_ends_the_run_and_the_same_command_resumes(
         with Machine(path, tmp_path / "one").start(patience_s=1.0) as one:
             wait_until(lambda: sum("/segments/" in line for line in day.seen) >= 3)
             day.errors = {503: 1.0}
-            said = one.communicate(timeout=30)[1]
+            said = one.communicate(timeout=PATIENCE_S)[1]
         assert one.returncode == 1
         assert "StorageError: Cannot write s3://lake/" in said
         assert "the store answered 503 SlowDown" in said
@@ -303,7 +303,7 @@ def test_store_that_refuses_writes_delays_no_exit_after_a_second_signal(
             assert one.poll() is None, "what is finished is not stored, and may yet be"
             began = time.monotonic()
             one.send_signal(signal.SIGTERM)
-            said = one.communicate(timeout=30)[1]
+            said = one.communicate(timeout=PATIENCE_S)[1]
             took_s = time.monotonic() - began
         assert took_s < 5.0, said
         assert one.returncode in (7, 130), said

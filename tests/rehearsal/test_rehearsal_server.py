@@ -346,7 +346,7 @@ def test_rehearsal_process_ends_when_parent_is_killed() -> None:
 def test_rehearsal_process_that_cannot_start_gives_reason(capfd: pytest.CaptureFixture[str]) -> None:
     """Slow: starts an interpreter twice (0.8 s)."""
     command = [sys.executable, "-m", "scorer.rehearsal", "--config", '{"rpm": 1}']
-    refused = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False)
+    refused = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert (refused.returncode, refused.stderr) == (2, "rpm is not a key of the rehearsal config.\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
