@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from scorer.patterns import pattern
+
 # Categories of Unicode (UAX #44): controls, format characters (bidirectional overrides, zero width, tags), surrogates,
 # and the separators of lines and paragraphs.
 HARMFUL = ("Cc", "Cf", "Cs", "Zl", "Zp")
-_MAY_HARM = re.compile(r"[^\x20-\x7e\n\t]")
-_MAY_HARM_IN_LINE = re.compile(r"[^\x20-\x7e]")
+_MAY_HARM = pattern(r"[^\x20-\x7e\n\t]")
+_MAY_HARM_IN_LINE = pattern(r"[^\x20-\x7e]")
 
 
 def printable(text: str) -> str:

@@ -8,9 +8,11 @@ one is first used. A class that inherits, or that sets fields in `__post_init__`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -24,8 +26,10 @@ else:
         def made(cls):
             names = [name for name, kind in cls.__annotations__.items() if "ClassVar" not in str(kind)]
             body = {name: part for name, part in vars(cls).items() if name not in _NOT_TAKEN}
-            at_first_use = _AtFirstUse(cls, eq=eq, unsafe_hash=eq and frozen)
-            methods = {name: at_first_use.method(name) for name in _METHODS if eq or name == "__repr__"}
+            # A struct compares all fields in C; where some are left out, the methods are those of a dataclass.
+            all_compared = all(getattr(body.get(name), "compare", True) for name in names)
+            at_first_use = _AtFirstUse(cls, _METHODS if eq and not all_compared else _METHODS[:1], eq=eq, frozen=frozen)
+            methods = {name: at_first_use.method(name) for name in at_first_use.methods}
             if eq and not frozen:
                 methods["__hash__"] = None
             struct = at_first_use.struct = msgspec.defstruct(
@@ -53,9 +57,9 @@ else:
     class _AtFirstUse:
         """What stands for the fields and the methods of a dataclass until the first of them is used."""
 
-        def __init__(self, cls, **options) -> None:
-            self._cls, self._options = cls, options
-            self.struct = None
+        def __init__(self, cls, methods, *, eq: bool, frozen: bool) -> None:
+            self._cls, self._options = cls, {"eq": eq, "unsafe_hash": eq and frozen}
+            self.methods, self.struct = methods, None
 
         def __get__(self, thing, cls):
             return self._compiled("__dataclass_fields__")
@@ -68,7 +72,7 @@ else:
             if not dataclasses.is_dataclass(cls):
                 own = [method for method in _METHODS if method in vars(cls)]
                 dataclasses.dataclass(init=False, **self._options)(cls)
-                for part in ("__dataclass_fields__", *_METHODS):
+                for part in ("__dataclass_fields__", *self.methods):
                     if part in vars(cls) and part not in own:
                         setattr(self.struct, part, vars(cls)[part])
             return getattr(cls, name)
@@ -77,3 +81,9 @@ else:
 def values(thing: Any) -> dict[str, Any]:
     """The values of an object of such a class by the names of its fields, as they are: `asdict` copies them, 50 us."""
     return msgspec.structs.asdict(thing)
+
+
+def replace(thing: T, **changes: Any) -> T:
+    """A copy of an object of such a class with other values; `dataclasses.replace` would compile its methods."""
+    changed: T = msgspec.structs.replace(thing, **changes)  # type: ignore[type-var]  # a struct, at runtime
+    return changed

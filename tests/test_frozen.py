@@ -88,6 +88,20 @@ def test_dataclass_compiles_its_methods_at_their_first_use(monkeypatch: pytest.M
     assert compiled == ["Counter"]
 
 
+def test_equality_hash_and_replace_of_all_fields_compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    @frozen.dataclass(frozen=True, slots=True)
+    class Place:
+        name: str
+        rows: tuple[int, ...] = ()
+
+    monkeypatch.setattr(frozen, "dataclasses", None)
+    place = Place("a", (1, 2))
+    assert frozen.replace(place, name="b") == Place("b", (1, 2)) != place
+    assert {place: 1}[Place("a", (1, 2))] == 1
+    with pytest.raises(TypeError):
+        frozen.replace(place, nowhere=1)
+
+
 def test_values_are_those_of_asdict_uncopied() -> None:
     request = Request(messages=(Message("user", "hello"),))
     assert frozen.values(Usage(1, 2)) == dataclasses.asdict(Usage(1, 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -15,9 +14,10 @@ from scorer.config.messages import SECRET_NAME, looks_random
 from scorer.config.spec import Model
 from scorer.errors import SetupError
 from scorer.frozen import dataclass
+from scorer.patterns import pattern
 from scorer.types import Transport
 
-_REGION = re.compile(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
+_REGION = pattern(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
 
 
 async def asked_key(model: Model, secrets: Secrets) -> KeyCommand | None:

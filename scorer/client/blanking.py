@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from scorer.errors import SetupError, TransientError
+from scorer.patterns import pattern
 from scorer.types import Call, Reply, Transport
 
 SHORTEST = 8
@@ -25,7 +26,7 @@ BLANK = b"***"
 _HALVED = 2 * SHORTEST
 _RARE_FIRST = b"QZXJKVYWUGHBFPLMNDOCRSIATE+%=/9876543210_qzxjkvwybgpfhmucdlrsnioate-"
 """The bytes of a secret's forms, about as rarely as they stand in replies; others are rarer."""
-_NEEDLESS = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u00([2-7][0-9a-fA-F])|(/))")
+_NEEDLESS = pattern(rb"(?<!\\)((?:\\\\)*)\\(?:u00([2-7][0-9a-fA-F])|(/))")
 
 
 class Secrets:

@@ -10,12 +10,12 @@ input price and a read 0.1, an entry lives for 5 minutes after its last use, and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 import orjson
 
+from scorer.patterns import pattern
 from scorer.types import Prefix, Request
 
 LIFE_S = 300.0
@@ -40,9 +40,9 @@ DENSE = 2
 LEAST_OPENAI = 1024
 """Source: OpenAI, "Prompt caching" (November 2026): from 1,024 tokens on."""
 _LEAST_CLAUDE = (
-    (re.compile(r"opus-4-[5-9]|haiku-4-[5-9]"), 4096),
-    (re.compile(r"sonnet-4-[6-9]|haiku-3|3-5-haiku|3-haiku|claude-3-haiku"), 2048),
-    (re.compile(r"claude|anthropic"), 1024),
+    (pattern(r"opus-4-[5-9]|haiku-4-[5-9]"), 4096),
+    (pattern(r"sonnet-4-[6-9]|haiku-3|3-5-haiku|3-haiku|claude-3-haiku"), 2048),
+    (pattern(r"claude|anthropic"), 1024),
 )
 """Source: Anthropic, "Prompt caching", minimum cacheable lengths, November 2026. Pages disagree about Sonnet 4.6 (1,024
 or 2,048 tokens); the larger one is taken. A shorter prefix that is marked is not cached, and nothing else happens."""

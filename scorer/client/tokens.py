@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scorer.errors import SetupError
+from scorer.patterns import pattern
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -43,7 +44,7 @@ _RANKS_OF = {"cl100k_base": "cl100k_base", "o200k_base": "o200k_base", "o200k_ha
 _USERS_OWN = ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR")  # as tiktoken reads them: the first that is set
 
 # The last place where no token can lie across: none holds a blank after anything but whitespace.
-_UP_TO_A_BORDER = re.compile(r".*\S(?= )", re.DOTALL)
+_UP_TO_A_BORDER = pattern(r".*\S(?= )", re.DOTALL)
 
 _environment = threading.Lock()
 

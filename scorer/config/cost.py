@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Literal
 
-from scorer.usage import (
-    Usage,
-)
+from scorer import frozen
+from scorer.usage import Usage
 
 CACHE_WRITE = 1.25
 """Anthropic's price of prompt tokens written to its cache for five minutes, divided by the input price.
@@ -94,7 +93,7 @@ HALF_IN_BATCHES = ("openai", "azure", "mistral", "groq")
 """Those of these providers whose batches go by `provider = "openai"`, by the names of their addresses."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen.dataclass(frozen=True, slots=True)
 class TierPrices:
     """The prices of a model by service tier; `asked` is the tier of its requests.
 

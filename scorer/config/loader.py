@@ -19,6 +19,7 @@ from scorer.config.messages import sentences, without_invalid_keys
 from scorer.config.out_folder import STDIN
 from scorer.config.spec import Model, Spec
 from scorer.errors import SpecError
+from scorer.patterns import pattern
 
 
 def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def _conflicts(spec: Spec) -> list[str]:
                 f"./{path} for a file of that name."
             )
     for key, path in paths:
-        if key == "input.shards" and _HUB.fullmatch(path):
+        if key == "input.shards" and path.startswith("hf:") and _HUB.fullmatch(path):
             continue
         if "://" in path and not _URI.fullmatch(path):
             problems.append(
@@ -174,9 +175,9 @@ def _conflicts(spec: Spec) -> list[str]:
     return problems
 
 
-_HUB = re.compile(r"hf://datasets/[^/\s]+/[^/\s]+(?:/.*)?")
-_URI = re.compile(r"(?:s3|gs|az)://[^/\s]+(?:/.*)?")
-_NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_HUB = pattern(r"hf://datasets/[^/\s]+/[^/\s]+(?:/.*)?")
+_URI = pattern(r"(?:s3|gs|az)://[^/\s]+(?:/.*)?")
+_NAME_OF_VARIABLE = pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def _model_conflicts(model: Model) -> list[str]:

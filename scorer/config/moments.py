@@ -6,8 +6,9 @@ import re
 from datetime import datetime, timedelta
 
 from scorer.errors import SpecError
+from scorer.patterns import pattern
 
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
+_CLOCK = pattern(r"(\d{1,2}):(\d{2})", re.ASCII)
 
 
 def is_moment(text: str) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from scorer.config.cost import Price
 from scorer.frozen import dataclass
+from scorer.patterns import pattern
 
 _TABLE = Path(__file__).with_name("prices.tsv")
 _TIERS = Path(__file__).with_name("tier_prices.tsv")
@@ -72,7 +73,7 @@ _PREFIXES = {
 _RESOLD = frozenset({"openrouter", "azure"})
 """Resellers: a model that they do not list costs what its maker charges."""
 _YEAR, _MONTH, _DAY = r"20\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
-_RELEASE = re.compile(rf"(?:[-@]{_YEAR}-{_MONTH}-{_DAY}|[-@]{_YEAR}{_MONTH}{_DAY}|-latest)\Z", re.ASCII)
+_RELEASE = pattern(rf"(?:[-@]{_YEAR}-{_MONTH}-{_DAY}|[-@]{_YEAR}{_MONTH}{_DAY}|-latest)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,7 @@ KEYS = {
     "cache_write": "cache_creation_input_token_cost",
 }
 """LiteLLM's fields (USD per token) by the names of `Price`."""
-_ABOVE = re.compile(r"(.+)_above_(\d+)k_tokens")
+_ABOVE = pattern(r"(.+)_above_(\d+)k_tokens")
 
 
 def in_file(listing: Mapping[str, Any], model_name: str, base_url: str = "", tier: str = "") -> Price | None:

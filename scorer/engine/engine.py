@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, cast
 
 from scorer.engine.admission import LARGE, ByteBudget, RowSlots
@@ -23,7 +23,7 @@ from scorer.errors import (
     ScorerError,
     StorageError,
 )
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, replace
 from scorer.types import (
     Client,
     Completion,

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from scorer.engine import engine
 from scorer.engine.background import Service, Watch, served
 from scorer.errors import Interrupted, OutputError, ScorerError, SetupError, StorageError
 from scorer.files.files import Files
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, replace
 from scorer.job import folder
 from scorer.job.control import ChangeRecorder, Control, described
 from scorer.job.first_answer import FirstAnswer, first_answer_of

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from scorer.build.plan import RunPlan
 from scorer.files.files import Files, copy
+from scorer.frozen import replace
 from scorer.inputs.pieces import Batch, ReadStalled, Rows
 from scorer.inputs.sample import Sample, parse_sample
 from scorer.inputs.source import Columns, Reader

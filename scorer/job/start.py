@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from scorer.build.plan import RunPlan
@@ -12,6 +11,7 @@ from scorer.config.moments import moment
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
+from scorer.frozen import replace
 from scorer.inputs.shards import find, first_look, linked, not_taken
 from scorer.job.forget import ALL, Choice, forget, remember, set_aside_shard
 from scorer.job.recovery import Say, load_or_rebuild

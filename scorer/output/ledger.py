@@ -21,13 +21,13 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace as replace_fields
 from typing import Any
 
 from scorer.errors import StorageError
 from scorer.files.checked_lines import entry as _entry
 from scorer.files.checked_lines import line as _line
 from scorer.files.files import Files, replace
+from scorer.frozen import replace as replace_fields
 from scorer.frozen import values
 from scorer.output.ledger_totals import Totals
 from scorer.output.open_batches import LineBill, OpenBatches

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 from scorer.errors import InputError
 from scorer.files.files import Files, Stat
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, replace
 from scorer.inputs.identity import look, same_rows
 from scorer.output.manifest import Manifest, check_shards
 from scorer.types import Shard

@@ -10,11 +10,11 @@ possibly billed. Result files are opened only where something is missing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
 
 import orjson
 
 from scorer.files.files import Files, read
+from scorer.frozen import replace, values
 from scorer.output import segments as seg
 from scorer.output.counts import count_results
 from scorer.output.layout import Layout
@@ -33,7 +33,7 @@ def with_recovered_costs(
         if found and not below:
             return held
         rows = _of_rows(files, layout, manifest)
-        least = Totals(*(max(getattr(rows, one.name), getattr(reported, one.name)) for one in fields(Totals)))
+        least = Totals(**{name: max(value, getattr(rows, name)) for name, value in values(reported).items()})
         tokens = max(0, least.tokens - held.tokens)
         pico = max(0, least.money_pico - held.money_pico)
         if not tokens and not pico:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ import orjson
 from scorer.errors import OutputError, ShardChanged, SpecError
 from scorer.files.files import Files, Stat, read
 from scorer.files.files import replace as replace_file
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, replace
 from scorer.output.layout import Layout
 from scorer.output.selection import ALL_ROWS, Selection
 from scorer.types import Shard

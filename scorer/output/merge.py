@@ -140,4 +140,5 @@ def _in_order(table: pa.Table) -> pa.Table:
     last_of_row = np.append(ordered[1:] != ordered[:-1], True)
     if last_of_row.sum() == 1:  # a row by itself, in several generations: copied nowhere, for it may be long
         return table.slice(int(order[-1]), 1)
-    return take(table, pa.array(order[last_of_row]))
+    places = order[last_of_row]  # as a buffer: pa.array loads numpy.ma for an array of numpy
+    return take(table, pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(places)]))

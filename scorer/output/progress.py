@@ -8,8 +8,7 @@ import platform
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, field
-from dataclasses import replace as changed
+from dataclasses import field
 
 import msgspec
 import orjson
@@ -17,7 +16,8 @@ import orjson
 from scorer.errors import ScorerError
 from scorer.escapes import printable, printable_line
 from scorer.files.files import Files, read, replace
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, values
+from scorer.frozen import replace as changed
 from scorer.limits.load import LimiterStats
 from scorer.output.batches_out import BatchesOut
 from scorer.output.ledger_totals import Totals
@@ -229,7 +229,7 @@ def note_error(files: Files, path: str, error: ScorerError) -> None:
         return
     if last is not None:
         known = changed(last, error=printable(str(error)), exit_code=error.exit_code)
-        replace(files, path, orjson.dumps(asdict(known)))
+        replace(files, path, orjson.dumps(values(known)))
 
 
 class Progress(PeriodicService):
@@ -262,7 +262,7 @@ class Progress(PeriodicService):
         if self._watch is not None:
             self._watch(snapshot)
         # Shielded, so that a cancelled one is on the disk before the last one is written.
-        await shielded(self._write(orjson.dumps(asdict(snapshot))))
+        await shielded(self._write(orjson.dumps(values(snapshot))))
 
     async def _write(self, data: bytes) -> None:
         await self._offload(replace, self._files, self._path, data)

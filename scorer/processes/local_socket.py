@@ -9,19 +9,20 @@ import fcntl
 import hashlib
 import os
 import pwd
-import re
 import socket
 import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from scorer.patterns import pattern
+
 LONGEST = 90
 """Bytes of the longest path here. A Unix socket's has 103 at most on macOS, and a number is added while it is made."""
 
 MOST_ASKED = 256
 """At most so many sockets are looked at when one is made."""
-_SOCKET = re.compile(r"\.sock(\.\d+)?$")
+_SOCKET = pattern(r"\.sock(\.\d+)?$")
 
 
 def socket_path(name: str) -> str | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support.command import run_file, shard
 
+from scorer.rehearsal.process import RehearsalProcess
+
 HEAVY = {
     "aiohttp", "asyncio", "msgspec", "numpy", "orjson", "polars", "pyarrow", "pydantic", "rich.markdown",
     "scorer.build", "scorer.cli.analysis_commands", "scorer.cli.options", "scorer.cli.run_commands", "scorer.output",
@@ -56,6 +58,14 @@ HttpClient.complete = complete
 from scorer.cli.app import main
 main(["run", sys.argv[1], "--quiet"])
 """
+WHOLE_RUN = """
+import atexit, sys
+
+atexit.register(lambda: print(*sys.modules))
+from scorer.cli.app import main
+
+main(["run", sys.argv[1], "--quiet", "--set", "output.flush_rows=5"])
+"""
 
 
 def loaded(code: str, *arguments: str) -> set[str]:
@@ -79,6 +89,15 @@ def test_a_run_sends_its_first_request_before_it_loads_what_comes_later(tmp_path
     modules = loaded(RUN_TO_THE_FIRST_REQUEST, run_file(tmp_path, "http://127.0.0.1:9/v1"))
     assert "scorer.output.segments" in modules
     assert not modules & LATER
+
+
+@pytest.mark.slow
+def test_a_whole_run_loads_no_masked_arrays(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: starts the real command."""
+    shard(tmp_path / "in/a.parquet", 30)
+    modules = loaded(WHOLE_RUN, run_file(tmp_path, judge.url))
+    assert "pyarrow.compute" in modules, "no segments were merged"
+    assert "numpy.ma" not in modules
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from scorer.client.providers.complaints import Complaint, complaint, parse
 from scorer.client.providers.reasoning import Fields
 from scorer.client.providers.structured import SchemaForm
+from scorer.patterns import pattern
 from scorer.types import Call, Reply, Request
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Setting(Generic[T]):
 
     def __init__(self, what: str, forms: Sequence[T], names: str, refusing: str = _OR_WRONG) -> None:
         self._what, self._forms = what, tuple(forms)
-        self._names, self._refusing = (re.compile(words, re.IGNORECASE) for words in (names, refusing))
+        self._names, self._refusing = (pattern(words, re.IGNORECASE) for words in (names, refusing))
         self.place, self.form = 0, self._forms[0]
         self.proven = False
 

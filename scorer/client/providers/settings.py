@@ -12,9 +12,10 @@ from scorer.client.providers.errors import Place
 from scorer.client.providers.logprobs import Dialect
 from scorer.client.providers.reasoning import Reasoning, room_for
 from scorer.client.providers.tiers import Tier
+from scorer.patterns import pattern
 from scorer.types import Request
 
-_SECRET_NAME = re.compile(r"key|token|secret|sig", re.IGNORECASE)
+_SECRET_NAME = pattern(r"key|token|secret|sig", re.IGNORECASE)
 
 
 class ProviderOptions(TypedDict, total=False):

@@ -199,7 +199,7 @@ def vocabulary(numbers: bool, without: Collection[str] = ()) -> Vocabulary:
     }
     return Vocabulary(
         {word: mark.ljust(len(word)) for word, mark in said.items()},
-        re.compile("|".join(map(re.escape, sorted(joined, key=len, reverse=True)))),
+        pattern("|".join(map(re.escape, sorted(joined, key=len, reverse=True)))),
         {word: mark.rjust(len(word)) for word, mark in joined.items()},
     )
 
