@@ -19,7 +19,7 @@ from scorer.cli.commands import COMMANDS
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
-from scorer.processes.memory import end_uncollected, keep_memory_flat, tune_gc
+from scorer.processes.memory import end_uncollected, keep_memory_flat, let_idle_threads_sleep, tune_gc
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     keep_memory_flat()
+    let_idle_threads_sleep()
     tune_gc()
     # cyclopts takes a lone "-" for an option that it does not know.
     tokens = [STDIN if argument == "-" else argument for argument in arguments]

@@ -15,7 +15,13 @@ from contextlib import suppress
 from typing import cast
 
 from scorer.processes.event_loop import on_loop
-from scorer.processes.memory import end_uncollected, keep_memory_flat, stream_from_here, tune_gc
+from scorer.processes.memory import (
+    end_uncollected,
+    keep_memory_flat,
+    let_idle_threads_sleep,
+    stream_from_here,
+    tune_gc,
+)
 
 ORPHANED = 70
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -36,6 +42,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     keep_memory_flat()
+    let_idle_threads_sleep()
     tune_gc()
     on_loop(_work(socket.socket(fileno=descriptor)))
     end_uncollected()

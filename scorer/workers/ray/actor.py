@@ -39,9 +39,10 @@ class RayWorker:
         sys.path.extend(path for path in paths if path not in sys.path)
         search_last(folder)  # Ray puts the driver's folder first: a json.py there is not ours to import
 
-        from scorer.processes.memory import keep_memory_flat, tune_gc
+        from scorer.processes.memory import keep_memory_flat, let_idle_threads_sleep, tune_gc
 
         keep_memory_flat()
+        let_idle_threads_sleep()
         tune_gc()
         with suppress(OSError):  # another machine: only relative paths would need it, and `look` finds that out
             os.chdir(folder)
