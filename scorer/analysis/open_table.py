@@ -13,6 +13,7 @@ from scorer.errors import SpecError
 from scorer.files.credentials import SCHEMES, scan_options
 from scorer.files.router import AnyFiles
 from scorer.output.folder_names import folder_names, named
+from scorer.output.layout import Layout
 from scorer.output.scan_parts import scan_bounded
 
 Tables = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -26,16 +27,17 @@ def open_table(table: Tables) -> pl.LazyFrame:
     with result columns called `<name>.<column>` (`scorer.output.scan_folders`). Of several files: their rows in the
     order of their paths; a column that some lack is null there, and numbers of several types become one that holds them
     all. URIs (s3://, gs://, az://) name files or globs. A run file (.toml) stands for its output folder. Raises
-    SpecError where there is nothing to read, it is no Parquet, or the files' columns do not fit together.
+    SpecError where there is nothing to read or no row is finished yet, it is no Parquet, or the files' columns do not
+    fit together.
     """
     if (folders := several_folders(table)) is not None:
-        return scan_bounded(folders)
+        return _scored(folders)
     name = single(table)
     path = Path(name)
     places = AnyFiles()
     remote = name.partition("://")[0] in SCHEMES
     if (out := out_folder(name)) is not None:
-        return scan_bounded(out)
+        return _scored(out)
     if "://" in name and not remote:
         return _scanned(name, [name], glob=True)
     found = [stat.path for stat in places.find([name])]
@@ -45,6 +47,19 @@ def open_table(table: Tables) -> pl.LazyFrame:
             what = "matches no file"
         raise SpecError([f"{name} {what}; give a Parquet file, a folder or a glob of them, or an output folder."])
     return _scanned(name, found, glob=False)
+
+
+def _scored(out: str | dict[str, str]) -> pl.LazyFrame:
+    """The rows of output folders. Raises SpecError where no row of any is finished: they lack the kept columns, too."""
+    frame, files = scan_bounded(out), AnyFiles()
+    folders = [out] if isinstance(out, str) else [*out.values()]
+    found = [Layout(folder).result_files(files) for folder in folders]
+    if not any(one.sealed or any(one.segments.values()) for one in found):
+        shown = " and ".join(folders)
+        raise SpecError(
+            [f"No row of {shown} is finished yet: there is nothing to analyse. `scorer status {folders[0]}` says why."]
+        )
+    return frame
 
 
 def several_folders(table: Tables) -> dict[str, str] | None:

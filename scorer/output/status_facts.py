@@ -49,13 +49,7 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
     if s.unmeasured:
         nulls = ", ".join(f"{name} in {count:,}" for name, count in s.unmeasured.items())
         yield "metrics", f"null (no text to measure, or the metric failed): {nulls} rows"
-    reasoning = f" ({s.reasoning_tokens:,} reasoning)" if s.reasoning_tokens else ""
-    tokens = f", up to {s.maybe_billed_tokens:,} more possibly billed" if s.maybe_billed_tokens else ""
-    yield (
-        "tokens",
-        f"{s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}{tokens}, in "
-        f"{counted(s.requests, 'request')}",
-    )
+    yield "tokens", _tokens(s)
     why = "timeouts, crashes" if s.batches is None else "batches that are out, timeouts, crashes"
     maybe = f", and up to {s.maybe_billed_usd:.6f} USD possibly billed ({why})" if s.maybe_billed_usd else ""
     yield "cost", f"{s.cost_usd:.6f} USD{maybe}"
@@ -72,3 +66,14 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
             "`scorer retry OUT --suspect` scores them again",
         )
     yield from (("unreadable", path) for path in s.unreadable)
+
+
+def _tokens(s: Status) -> str:
+    if not s.requests:
+        return "none: no request was sent"  # recorded replies, or rows that cannot be asked
+    reasoning = f" ({s.reasoning_tokens:,} reasoning)" if s.reasoning_tokens else ""
+    more = f", up to {s.maybe_billed_tokens:,} more possibly billed" if s.maybe_billed_tokens else ""
+    return (
+        f"{s.prompt_tokens:,} in ({s.cached_tokens:,} cached), {s.completion_tokens:,} out{reasoning}{more}, in "
+        f"{counted(s.requests, 'request')}"
+    )

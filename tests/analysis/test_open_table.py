@@ -48,6 +48,14 @@ def test_open_table_joins_an_output_folder_with_its_input(tmp_path):
     assert open_table(tmp_path / "out").select("row", "score", "response").collect().rows() == [(1, 1.0, "said")]
 
 
+def test_open_table_of_a_run_without_a_finished_row_says_so(tmp_path):
+    out = Output(tmp_path, 3).layout.out
+    with pytest.raises(
+        SpecError, match=r"^No row of .*out is finished yet: there is nothing to analyse\. `scorer status"
+    ):
+        open_table(out)
+
+
 def test_open_table_of_several_folders_refuses_what_is_no_output_folder(tmp_path, frame):
     frame.write_parquet(tmp_path / "t.parquet")
     with pytest.raises(SpecError, match=r"t\.parquet is no output folder"):
