@@ -28,8 +28,19 @@ def require(schema: pl.Schema, names: Iterable[str], where: str = "the table") -
 def missing_columns(schema: pl.Schema, names: Iterable[str], where: str = "the table") -> list[str]:
     """A sentence for each column that is not there and what it might have meant; one for all that resemble none."""
     missing = [name for name in dict.fromkeys(names) if name not in schema]
-    close = {name: difflib.get_close_matches(name, schema.names(), n=3) for name in missing}
+    if not missing:
+        return []
+    from scorer.inputs.column_paths import split  # loads pyarrow, which a plain table does without
+
+    within = {name: root for name in missing if (root := split(name, tuple(schema.names()))[0]) != name}
     problems = [
+        f"Column {name} is not in {where}: it would be a value within {root}, and analyses take whole columns. "
+        "Write it as a column of its own."
+        for name, root in within.items()
+    ]
+    missing = [name for name in missing if name not in within]
+    close = {name: difflib.get_close_matches(name, schema.names(), n=3) for name in missing}
+    problems += [
         f"Column {name} is not in {where}; did you mean {' or '.join(meant)}?" for name, meant in close.items() if meant
     ]
     if unlike := [name for name in missing if not close[name]]:

@@ -119,6 +119,14 @@ def test_gate_names_the_systems_that_there_are_in_one_line(tmp_path: Path, capsy
     assert "--new a is no value of system; the column is empty." in capsys.readouterr().err
 
 
+def test_a_value_within_a_column_is_named_as_one() -> None:
+    schema = pl.Schema({"score": pl.Float64, "meta": pl.Struct({"model": pl.String}), "a.b": pl.String})
+    assert missing_columns(schema, ["meta.model", "a.b"]) == [
+        "Column meta.model is not in the table: it would be a value within meta, and analyses take whole columns. "
+        "Write it as a column of its own."
+    ]
+
+
 def test_columns_that_are_not_there_are_named_together_with_those_that_are() -> None:
     schema = pl.Schema({"score": pl.Float64, "human": pl.Float64})
     assert missing_columns(schema, ["scor", "score", "q", "w"]) == [
