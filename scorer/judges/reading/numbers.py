@@ -54,6 +54,8 @@ from scorer.patterns import pattern
 _LISTED = pattern(r"^[^\w\n]{0,8}(\d{1,3})(?:[.):]| {0,2}[-=](?=[ ]))(?= {0,4}\S)", re.MULTILINE)
 _MEANS = pattern(r"(?<![\w.:])(\d{1,3}) {0,2}= {0,2}(?=[^\W\d_])")
 _FRACTION = pattern(r"\\[dt]?frac\{( {0,2}\d{1,4} {0,2})\}\{( {0,2}\d{1,4} {0,2})\}")
+_PLACEHOLDER = pattern(r"(?<![\w<])<([0-9]{1,3}(?:\.[0-9]{1,3})?(?:/[0-9]{1,3})?)>(?![\w>])")
+"""A number in the angle brackets of the prompt's "Score: <number>"."""
 _MATH = pattern(r"\$(?= {0,20}[-\d.]{1,9} {0,20}\$)")
 _STARS = pattern(r"(\d {0,2})?((?:[★⭐🌟] ?){1,100})((?:[☆✩] ?){0,100})( {0,2}\d)?")
 _CHINESE = str.maketrans("零〇一二两三四五六七八九", "001223456789")
@@ -182,6 +184,8 @@ class Numbers:
             text = without_text_macros(text)
         if "$" in text:
             text = _MATH.sub(" ", text)
+        if "<" in text:
+            text = _PLACEHOLDER.sub(lambda m: f" {m[1]} ", text)
         if not text.isascii():
             text = self._full_marks.sub(_blank, text)
             if _OTHER_FULL_MARKS.search(text):
