@@ -72,9 +72,22 @@ class Summed(io.RawIOBase):
     def finish(self) -> None:
         """Writes the footer with its checksum in place."""
         assert self._footer is not None
-        (place,) = _PLACE.finditer(self._footer)
-        self._footer[place.start(1) : place.end(1)] = _new(self._footer).hexdigest().encode()
+        _sum_footer(self._footer)
         self._file.write(self._footer)
+
+
+def blank_sums(rows: int, end: int) -> dict[str, str]:
+    """The metadata of a file of one part that is made in memory: its `rows` rows are its first `end` bytes."""
+    return {PART_SUMS: orjson.dumps([(rows, end, BLANK)]).decode(), FOOTER_SUM: BLANK}
+
+
+def fill_sums(data: bytearray, rows: int, end: int) -> None:
+    """Computes the checksums of such a file, whose metadata are `blank_sums`, in place."""
+    with memoryview(data) as view:
+        blank = blank_sums(rows, end)[PART_SUMS].encode()
+        at = data.rindex(blank) + blank.index(BLANK.encode())
+        view[at : at + len(BLANK)] = _new(view[:end]).hexdigest().encode()
+        _sum_footer(view[end:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +150,11 @@ def _parts(file: BinaryIO, sums: list[tuple[int, int, str]], footer: int) -> Ite
         raise ValueError("there are unknown bytes before its footer")
 
 
-def _new(data: bytes | bytearray = b"") -> blake2b:
+def _sum_footer(footer: bytearray | memoryview) -> None:
+    """Writes the checksum of a footer into its place in it, which is blank."""
+    (place,) = _PLACE.finditer(footer)
+    footer[place.start(1) : place.end(1)] = _new(footer).hexdigest().encode()
+
+
+def _new(data: bytes | bytearray | memoryview = b"") -> blake2b:
     return blake2b(data, digest_size=8)

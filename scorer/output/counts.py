@@ -11,6 +11,7 @@ from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.output import segments as seg
 from scorer.output.layout import ResultFiles
+from scorer.output.row_counts import SUMS, Counts
 from scorer.types import Mask, Shard
 
 
@@ -19,9 +20,9 @@ class SealedCounts:
     """The counts of shards whose sealed file this process wrote from their results alone, and their stems."""
 
     stems: set[str] = field(default_factory=set)
-    counts: seg.Counts = field(default_factory=seg.Counts)
+    counts: Counts = field(default_factory=Counts)
 
-    def add(self, stem: str, counts: seg.Counts) -> None:
+    def add(self, stem: str, counts: Counts) -> None:
         self.stems.add(stem)
         self.counts.add(counts)
 
@@ -30,7 +31,7 @@ class SealedCounts:
         return self.stems <= found.sealed and not any(found.segments.get(stem) for stem in self.stems)
 
 
-def count_results(files: Files, found: ResultFiles, shard: Shard, within: Mask | None = None) -> seg.Counts:
+def count_results(files: Files, found: ResultFiles, shard: Shard, within: Mask | None = None) -> Counts:
     """The counts of a shard's newest results. Raises segments.Broken for bad files.
 
     `within` are the rows that count, None for all.
@@ -41,7 +42,7 @@ def count_results(files: Files, found: ResultFiles, shard: Shard, within: Mask |
     if within is not None:
         if sealed is not None:
             paths.append(sealed)
-        return _newest(files, paths, within) if paths else seg.Counts()
+        return _newest(files, paths, within) if paths else Counts()
     if sealed is not None:
         with seg.broken(sealed):
             about, counts = seg.read_about(files, sealed)
@@ -49,18 +50,18 @@ def count_results(files: Files, found: ResultFiles, shard: Shard, within: Mask |
         return _newest(files, [sealed, *newer]) if newer else counts
     if len({segment.generation for segment in segments}) > 1:
         return _newest(files, paths)
-    total = seg.Counts()
+    total = Counts()
     for path in paths:
         with seg.broken(path):
             total.add(seg.read_about(files, path)[1])
     return total
 
 
-def _newest(files: Files, paths: list[str], within: Mask | None = None) -> seg.Counts:
+def _newest(files: Files, paths: list[str], within: Mask | None = None) -> Counts:
     tables = []
     for path in paths:
         with seg.broken(path):
-            counted = ["row", "generation", "score", "error", *seg.SUMS]
+            counted = ["row", "generation", "score", "error", *SUMS]
             tables.append(seg.read_columns(files, path, counted, counted=True))
     table = pa.concat_tables(tables, promote_options="default")  # an older file lacks columns that a newer one has
     order = np.lexsort((table.column("generation").to_numpy(), table.column("row").to_numpy()))
@@ -68,4 +69,4 @@ def _newest(files: Files, paths: list[str], within: Mask | None = None) -> seg.C
     last = np.append(rows[1:] != rows[:-1], True) if len(rows) else np.zeros(0, dtype=bool)
     if within is not None:
         last &= within[rows]
-    return seg.Counts.of(table.take(pa.array(order[last])))
+    return Counts.of(table.take(pa.array(order[last])))

@@ -20,6 +20,7 @@ from scorer.output.counts import count_results
 from scorer.output.layout import Layout
 from scorer.output.ledger_totals import Totals
 from scorer.output.manifest import Manifest
+from scorer.output.row_counts import Counts
 
 
 def with_recovered_costs(
@@ -73,10 +74,10 @@ def _reported(files: Files, layout: Layout) -> Totals:
         return Totals()
 
 
-def stored(files: Files, layout: Layout, manifest: Manifest) -> seg.Counts:
+def stored(files: Files, layout: Layout, manifest: Manifest) -> Counts:
     """The sums of a run's newest results, by their metadata. Files that cannot be read are left out."""
     found = layout.result_files(files)
-    total = seg.Counts()
+    total = Counts()
     for shard in manifest.shards:
         try:
             total.add(count_results(files, found, shard))

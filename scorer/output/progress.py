@@ -22,7 +22,7 @@ from scorer.limits.load import LimiterStats
 from scorer.output.batches_out import BatchesOut
 from scorer.output.ledger_totals import Totals
 from scorer.output.limit_history import LimitHistory, Sample
-from scorer.output.segments import Counts
+from scorer.output.row_counts import Counts
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload

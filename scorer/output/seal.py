@@ -17,6 +17,7 @@ from scorer.output.checksums import check_open
 from scorer.output.damage import unreadable
 from scorer.output.layout import Segment, shown
 from scorer.output.merge import merge
+from scorer.output.row_counts import Counts
 from scorer.output.run_files import RunFiles
 from scorer.processes.memory import give_memory_back
 from scorer.types import Mask, Shard
@@ -134,7 +135,7 @@ def _copied(run: RunFiles, shard: Shard, schema: pa.Schema, segment: Segment) ->
     return True
 
 
-def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> seg.Counts:
+def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> Counts:
     """Writes the sealed file of a shard from its results, without a segment: `tables` have all rows in order.
 
     Returns their counts. Raises OutputError where a row is missing.
@@ -147,9 +148,17 @@ def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema
     return _write(run, shard, schema, 0, _whole(iter(windows), shard, None))
 
 
-def _write(run: RunFiles, shard: Shard, schema: pa.Schema, generation: int, tables: Iterator[pa.Table]) -> seg.Counts:
+def _write(run: RunFiles, shard: Shard, schema: pa.Schema, generation: int, tables: Iterator[pa.Table]) -> Counts:
     with run.files.create(run.layout.sealed(shard.stem)) as file:
         return seg.write(file, seg.grouped(tables), schema, run.about(shard, generation), group_rows=shard.rows or 1)
+
+
+def incomplete(shard: Shard, start: int, stop: int, results: int) -> OutputError:
+    """The error of a shard that is to be sealed and lacks some of the rows `start` to `stop` - 1."""
+    return OutputError(
+        f"{shard.path} cannot be sealed: of rows {start} to {stop - 1} only {results} have a result. "
+        "The same command scores the missing ones."
+    )
 
 
 def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard, belongs: Mask | None) -> Iterator[pa.Table]:
@@ -160,10 +169,7 @@ def _whole(windows: Iterator[tuple[int, int, pa.Table]], shard: Shard, belongs: 
         expected = np.arange(start, stop) if belongs is None else start + np.flatnonzero(belongs[start:stop])
         skipped = start - upto if belongs is None else int(belongs[upto:start].sum())
         if skipped or not (np.array_equal(rows, expected) or np.isin(expected, rows, assume_unique=True).all()):
-            raise OutputError(
-                f"{shard.path} cannot be sealed: of rows {start} to {stop - 1} only {table.num_rows} have a result. "
-                "The same command scores the missing ones."
-            )
+            raise incomplete(shard, start, stop, table.num_rows)
         upto = stop
         results += len(expected)
         yield table

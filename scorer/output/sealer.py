@@ -13,9 +13,9 @@ from scorer.output.counts import SealedCounts
 from scorer.output.damage import SetAside
 from scorer.output.inventory import Inventory, Unfinished
 from scorer.output.layout import Segment
+from scorer.output.row_counts import Counts
 from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, merge_segments, neighbours, seal
-from scorer.output.segments import Counts
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload, Shard

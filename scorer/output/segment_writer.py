@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from scorer.errors import TooManyFailed
 from scorer.frozen import dataclass
-from scorer.output import segments as seg
 from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
 from scorer.output.result_files import Gathered, ResultFiles
+from scorer.output.row_counts import Counts
 from scorer.output.run_files import RunFiles
 from scorer.output.tables import Made, Measure, size_of
 from scorer.output.unfit_rows import UnfitRows
@@ -43,7 +43,7 @@ class WriterHooks:
 
     unfinished: Callable[[str], Unfinished]
     written: Callable[[Unfinished, Segment, Sequence[Result]], None]
-    sealed: Callable[[Unfinished, seg.Counts], None] | None = None
+    sealed: Callable[[Unfinished, Counts], None] | None = None
     owned: Callable[[], Awaitable[None]] | None = None
 
 
@@ -69,7 +69,7 @@ class SegmentWriter(PeriodicService):
         say: Callable[[str], None],
     ) -> None:
         super().__init__(flush_s)
-        self.counts = seg.Counts()
+        self.counts = Counts()
         """What was added since the start; only rows, scored, errors and copied."""
         self._hooks = hooks
         self._offload = offload
@@ -233,7 +233,7 @@ class SegmentWriter(PeriodicService):
         since = self._gathered.get(key, Gathered())
         self._gathered[key] = Gathered(gathered.results + since.results, gathered.size + since.size)
 
-    def _note(self, state: Unfinished, gathered: Gathered, written: Segment | seg.Counts, parts: list[Made]) -> None:
+    def _note(self, state: Unfinished, gathered: Gathered, written: Segment | Counts, parts: list[Made]) -> None:
         """Results that are on disk. Raises TooManyFailed, as `UnfitRows.note`."""
         self._held -= len(gathered.results)
         self._held_bytes -= gathered.size

@@ -1,10 +1,8 @@
-"""Result files as Parquet: written with page checksums, read with verification, counted. Merging: merge.py."""
+"""Result files as Parquet: written with page checksums, read with verification. Merging: merge.py."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,13 +13,11 @@ import pyarrow.parquet as pq
 
 from scorer.files.files import Files
 from scorer.files.parquet_batches import bounded_batches, read_whole
-from scorer.frozen import dataclass, values
-from scorer.output.checksums import OURS, Summed, check_footer
-from scorer.output.schema import COPIED, METRIC
-from scorer.types import (
-    Result,
-    Shard,
-)
+from scorer.frozen import values
+from scorer.output.checksums import OURS, Summed, blank_sums, check_footer, fill_sums
+from scorer.output.row_counts import YOUNGER, Counts, metric_names
+from scorer.output.schema import COPIED
+from scorer.types import Shard
 
 WINDOW, WINDOW_BYTES = 4096, 4 * 1024 * 1024
 """The most rows and bytes of a window, the unit of reading and merging. A longer row is a window by itself."""
@@ -39,114 +35,6 @@ UNIQUE = frozenset(("row", "id", "raw", "waited_s", "answered_s", "finished_at")
 """Columns without a dictionary: nearly every row has a value of its own."""
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError, KeyError)
 """The exceptions that pyarrow raises for damaged bytes."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """Sums over result rows. `cost_microusd` is rounded row by row; the ledger has the exact money."""
-
-    rows: int = 0
-    scored: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost_microusd: int = 0
-    attempts: int = 0
-    copied: int = 0
-    reasoning_tokens: int = 0
-    unmeasured: dict[str, int] = field(default_factory=dict, compare=False)
-    """Rows without an automatic metric, by its name: without a text, or it failed. Earlier files lack it."""
-    tiers: dict[str, int] = field(default_factory=dict, compare=False)
-    """Rows by the service tier that their replies name. Earlier files lack it."""
-
-    def add(self, other: Counts) -> None:
-        self.rows += other.rows
-        self.scored += other.scored
-        self.prompt_tokens += other.prompt_tokens
-        self.completion_tokens += other.completion_tokens
-        self.cached_tokens += other.cached_tokens
-        self.reasoning_tokens += other.reasoning_tokens
-        self.cost_microusd += other.cost_microusd
-        self.attempts += other.attempts
-        self.copied += other.copied
-        _add(self.errors, other.errors)
-        _add(self.unmeasured, other.unmeasured)
-        _add(self.tiers, other.tiers)
-
-    def note(self, result: Result) -> None:
-        """Counts a result: rows, scored, errors, tiers and copied alone."""
-        self.rows += 1
-        if result.error is None:
-            self.scored += 1
-        else:
-            self.errors[result.error.name] = self.errors.get(result.error.name, 0) + 1
-        self.copied += result.copied_from is not None
-        if result.usage is not None and (tier := result.usage.tier) is not None:
-            self.tiers[tier] = self.tiers.get(tier, 0) + 1
-
-    def became(self, before: Result, now: Result) -> None:
-        """Corrects the counts where a result that was noted as `before` is stored as `now`."""
-        if before.error is None and now.error is not None:
-            self.scored -= 1
-            self.errors[now.error.name] = self.errors.get(now.error.name, 0) + 1
-
-    @property
-    def failed(self) -> int:
-        return self.rows - self.scored
-
-    @classmethod
-    def of(cls, table: pa.Table | pa.RecordBatch) -> Counts:
-        names = table.schema.names
-        named = {name: _by_value(table.column(name)) for name in BY_NAME if name in names}
-        sums = {name: _sum(table.column(name)) for name in SUMS if name in names}
-        nulls = {name: table.column(name).null_count for name in _metrics(names)}
-        return cls(
-            rows=table.num_rows,
-            scored=table.num_rows - table.column("score").null_count,
-            errors=named["error"],
-            tiers=named.get("tier", {}),
-            copied=table.num_rows - table.column(COPIED).null_count if COPIED in names else 0,
-            unmeasured={name.removeprefix(METRIC): count for name, count in nulls.items() if count},
-            **sums,
-        )
-
-
-def _add(mine: dict[str, int], other: Mapping[str, int]) -> None:
-    for name, count in other.items():
-        mine[name] = mine.get(name, 0) + count
-
-
-YOUNGER = ("copied", "unmeasured", "reasoning_tokens", "tiers")
-"""Counts that files of earlier versions lack."""
-SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost_microusd", "attempts")
-BY_NAME = ("error", "tier")
-"""Columns whose values are counted one by one."""
-
-
-def _by_value(column: pa.Array | pa.ChunkedArray) -> dict[str, int]:
-    """How often each value occurs, nulls aside. pyarrow.compute takes 20 ms to load: a window does without it."""
-    if column.null_count == len(column):
-        return {}
-    if len(column) <= WINDOW:
-        return dict(Counter(value for value in column.to_pylist() if value is not None))
-    return {v["values"].as_py(): v["counts"].as_py() for v in column.drop_null().value_counts()}
-
-
-def _sum(column: pa.Array | pa.ChunkedArray) -> int:
-    """The sum of whole numbers, nulls aside; without pyarrow.compute too."""
-    total = 0
-    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-        if not chunk.null_count and len(chunk) >= FEW_ROWS:
-            total += int(chunk.to_numpy().sum(dtype=np.int64))
-        elif chunk.null_count < len(chunk):
-            total += sum(filter(None, chunk.to_pylist()))
-    return total
-
-
-def _metrics(names: Sequence[str]) -> list[str]:
-    """The columns of metrics among the names of a result table."""
-    return [name for name in names[names.index("generation") + 1 :] if name.startswith(METRIC)]
 
 
 def grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -186,12 +74,27 @@ def write(
             table = None  # not held while the next one is made
             table = next(batches, None)
         sink.flush()
-        stated = {**about, **values(counts), "bounded": True}
-        metadata = {f"scorer.{key}": orjson.dumps(value).decode() for key, value in stated.items()}
-        writer.add_key_value_metadata({**metadata, **summed.metadata()})
+        writer.add_key_value_metadata({**_metadata(about, counts), **summed.metadata()})
     sink.flush()
     summed.finish()
     return counts
+
+
+def encoded(table: pa.Table, schema: pa.Schema, about: Mapping[str, Any], counts: Counts) -> bytes:
+    """The bytes of a small file with these rows, one row group, and their counts; as `write` writes it."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_encoding(table, schema)) as writer:
+        writer.write_table(table, row_group_size=table.num_rows)
+        end = sink.tell()
+        writer.add_key_value_metadata({**_metadata(about, counts), **blank_sums(table.num_rows, end)})
+    data = bytearray(sink.getvalue())
+    fill_sums(data, table.num_rows, end)
+    return bytes(data)
+
+
+def _metadata(about: Mapping[str, Any], counts: Counts) -> dict[str, str]:
+    stated = {**about, **values(counts), "bounded": True}
+    return {f"scorer.{key}": orjson.dumps(value).decode() for key, value in stated.items()}
 
 
 def _encoding(first: pa.Table | None, schema: pa.Schema) -> dict[str, Any]:
@@ -256,7 +159,7 @@ def read_columns(files: Files, path: str, columns: Sequence[str], *, counted: bo
         if counted:
             schema = pq.read_schema(file)
             columns = [name for name in columns if name in schema.names or name not in YOUNGER]
-            columns += [*(name for name in schema.names if name in (COPIED, "tier")), *_metrics(schema.names)]
+            columns += [*(name for name in schema.names if name in (COPIED, "tier")), *metric_names(schema.names)]
         return read_whole(file, columns)
 
 

@@ -21,6 +21,7 @@ from scorer.output.counts import SealedCounts, count_results
 from scorer.output.layout import Layout
 from scorer.output.limit_history import Sample
 from scorer.output.manifest import Manifest, load, no_run
+from scorer.output.row_counts import Counts
 from scorer.output.status_facts import status_facts, status_title
 
 
@@ -107,7 +108,7 @@ def within_share(found: Status, most: float) -> Status:
 
 def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts) -> Status:
     results = layout.result_files(files)
-    counts, unreadable = seg.Counts(), []
+    counts, unreadable = Counts(), []
     if not manifest.selection.counts_all or not counted.hold_for(results):
         counted = SealedCounts()
     counts.add(counted.counts)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from scorer.output import segments as seg
 from scorer.output.counts import SealedCounts
 from scorer.output.damage import SetAside
 from scorer.output.inventory import Inventory, Unfinished
 from scorer.output.layout import Segment
 from scorer.output.result_store import ResultStore
+from scorer.output.row_counts import Counts
 from scorer.output.run_files import RunFiles
 from scorer.output.sealer import Sealer
 from scorer.output.segment_writer import SegmentWriter, WriterHooks
@@ -108,7 +108,7 @@ class Store(ResultStore):
         self._writer.measure_with(measure)
 
     @property
-    def counts(self) -> seg.Counts:
+    def counts(self) -> Counts:
         """The counts of the results since the start: rows, scored, errors and copied alone."""
         return self._writer.counts
 
@@ -144,7 +144,7 @@ class Store(ResultStore):
         return 1 + max((segment.high for segment in state.segments), default=-1) if state is not None else 0
 
     def adopt(
-        self, path: str, segment: Segment, counts: seg.Counts, scores: Iterable[tuple[int, float | None]] = ()
+        self, path: str, segment: Segment, counts: Counts, scores: Iterable[tuple[int, float | None]] = ()
     ) -> None:
         """Counts a segment that a worker of this run wrote. Does nothing where it is known already.
 

@@ -104,8 +104,10 @@ def made(results: Sequence[Result], schema: pa.Schema, fingerprint: str, measure
         return Made(_table(results, schema, fingerprint, metrics), results, unfit)
 
 
-def made_at_once(groups: Sequence[Sequence[Result]], schema: pa.Schema, fingerprint: str) -> list[Made] | None:
-    """The results of several small shards of one schema, each as `made` makes them; converted all at once.
+def made_at_once(
+    groups: Sequence[Sequence[Result]], schema: pa.Schema, fingerprint: str
+) -> tuple[pa.Table, list[Made]] | None:
+    """The results of several small shards of one schema as one table, and each as `made` makes them.
 
     None where a column cannot hold some value, or the groups are too large for one table.
     """
@@ -120,7 +122,9 @@ def made_at_once(groups: Sequence[Sequence[Result]], schema: pa.Schema, fingerpr
     except Exception:  # noqa: BLE001 - as in `made`
         return None
     ends = list(accumulate(map(len, ordered)))
-    return [Made(table.slice(end - len(group), len(group)), group) for group, end in zip(ordered, ends, strict=True)]
+    return table, [
+        Made(table.slice(end - len(group), len(group)), group) for group, end in zip(ordered, ends, strict=True)
+    ]
 
 
 def _table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from scorer.errors import TooManyFailed
-from scorer.output.segments import Counts
+from scorer.output.row_counts import Counts
 from scorer.output.tables import UnfitValue
 from scorer.types import Result
 

@@ -22,7 +22,7 @@ from scorer.limits.limiter import UNSURE_S
 from scorer.output.canary_files import CanaryAnswer
 from scorer.output.layout import Segment
 from scorer.output.ledger import Ledger
-from scorer.output.segments import Counts
+from scorer.output.row_counts import Counts
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Result, Shard
 from scorer.workers.messages import (

@@ -22,6 +22,7 @@ from scorer.output import ledger
 from scorer.output import segments as seg
 from scorer.output.damage import set_aside
 from scorer.output.layout import Segment
+from scorer.output.row_counts import Counts
 from scorer.types import Shard, Work
 from scorer.workers.broker import Broker
 from scorer.workers.canary_streams import CanaryStreams
@@ -151,7 +152,7 @@ class Coordinator:
             stem, reported.generation, worker, reported.first, reported.last, reported.number, reported.number
         )
         rows = len(reported.rows) // np.dtype(np.int64).itemsize
-        counts = seg.Counts(
+        counts = Counts(
             rows=rows,
             scored=reported.scored,
             errors=dict(reported.errors),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from scorer.output.canary_files import CanaryAnswer
 from scorer.output.layout import Segment
-from scorer.output.segments import Counts
+from scorer.output.row_counts import Counts
 
 MOST_LATENCIES = 16
 Amounts = dict[str, float]

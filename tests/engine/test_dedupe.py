@@ -48,7 +48,7 @@ from scorer.job.retry import Retry
 from scorer.judges.rating import Rating
 from scorer.output import ledger
 from scorer.output.layout import Layout
-from scorer.output.segments import Counts
+from scorer.output.row_counts import Counts
 from scorer.output.status import status
 from scorer.types import (
     Completion,

@@ -20,10 +20,11 @@ from scorer.errors import Unreadable
 from scorer.files.files import LocalFiles
 from scorer.output import segments as seg
 from scorer.output.merge import merge
+from scorer.output.row_counts import Counts
 from scorer.output.schema import (
     result_schema,
 )
-from scorer.output.tables import to_table
+from scorer.output.tables import made, to_table
 from scorer.types import (
     Result,
     Row,
@@ -106,8 +107,8 @@ def test_segment_metadata_tells_shard_fingerprint_generation_run_and_counts(tmp_
     about, counts = seg.read_about(LocalFiles(), path)
     shard = {name: value for name, value in dataclasses.asdict(SHARD).items() if name != "at"}  # where it is by now
     assert about == {"shard": shard, "fingerprint": "fingerprint", "generation": 0, "run": "run"}
-    assert counts == seg.Counts(9, 6, {"Refused": 3}, 90, 18, 9, 45, 9)
-    assert (counts.failed, counts) == (3, seg.Counts.of(pq.read_table(path)))
+    assert counts == Counts(9, 6, {"Refused": 3}, 90, 18, 9, 45, 9)
+    assert (counts.failed, counts) == (3, Counts.of(pq.read_table(path)))
     assert seg.read_columns(LocalFiles(), path, ["row"]).column("row").to_pylist() == list(range(9))
 
 
@@ -125,10 +126,36 @@ def test_a_file_of_few_rows_has_counts_and_statistics_for_publishers_alone(
     assert (counts.rows, counts.scored, counts.errors) == (rows, rows - errors, {"Refused": errors})
 
 
+@pytest.mark.parametrize("rows", [1, seg.FEW_ROWS, 200])
+def test_a_file_encoded_in_memory_has_the_bytes_of_one_that_is_written(rows: int) -> None:
+    made = table(*(result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(rows)))
+    about, file = seg.about(SHARD, "fingerprint", 0, "run"), io.BytesIO()
+    counts = seg.write(file, iter([made]), SCHEMA, about)
+    assert seg.encoded(made, SCHEMA, about, counts) == file.getvalue()
+
+
+def test_counts_of_parts_are_those_of_each_part() -> None:
+    schema = result_schema(metrics=["rouge1"], copies=True)
+    measured = [{"metric_rouge1": [None]}, {"metric_rouge1": [0.5, None]}, {"metric_rouge1": [0.25]}]
+    usage = Usage(10, 2, 1, reasoning_tokens=7, tier="flex")
+    results = [
+        [result(SHARD, 0, error="Refused")],
+        [dataclasses.replace(result(SHARD, 0), usage=usage), dataclasses.replace(result(SHARD, 1), copied_from="a#1")],
+        [dataclasses.replace(result(SHARD, 0), usage=None, cost_pico=None)],
+    ]
+    parts = [
+        made(of, schema, "f", lambda _, metrics=metrics: metrics).table
+        for of, metrics in zip(results, measured, strict=True)
+    ]
+    found = list(Counts.of_parts(pa.concat_tables(parts), [1, 2, 1]))
+    assert list(map(dataclasses.asdict, found)) == [dataclasses.asdict(Counts.of(part)) for part in parts]
+    assert (found[1].tiers, found[1].copied, found[1].unmeasured) == ({"flex": 1}, 1, {"rouge1": 1})
+
+
 def test_counts_add_up() -> None:
-    total = seg.Counts()
+    total = Counts()
     for part in ([result(SHARD, 0), result(SHARD, 1, error="Refused")], [result(SHARD, 2, error="Unreadable")]):
-        total.add(seg.Counts.of(table(*part)))
+        total.add(Counts.of(table(*part)))
     assert (total.rows, total.scored, total.errors) == (3, 1, {"Refused": 1, "Unreadable": 1})
 
 
@@ -263,7 +290,7 @@ def test_a_merge_into_a_file_holds_one_window_at_a_time(tmp_path: Path, monkeypa
 
 def test_counts_hold_token_sums_beyond_32_bits() -> None:
     one = dataclasses.replace(result(SHARD, 0), usage=Usage(2**40, 3, 0))
-    assert seg.Counts.of(table(one)).prompt_tokens == 2**40
+    assert Counts.of(table(one)).prompt_tokens == 2**40
 
 
 @settings(max_examples=40, deadline=None)
@@ -278,7 +305,7 @@ def test_counts_of_a_table_are_those_of_its_rows(chunks: list[list[str]], copies
     ] or [table()]
     whole = pa.concat_tables(parts * copies)
     kinds = [kind for part in chunks for kind in part] * copies
-    counts = seg.Counts.of(whole)
+    counts = Counts.of(whole)
     wanted = {name: kinds.count(name) for name in ("Refused", "TooLong") if name in kinds}
     assert (counts.rows, counts.errors) == (len(kinds), wanted)
     assert counts.prompt_tokens == 10 * len(kinds)

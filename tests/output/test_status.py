@@ -18,7 +18,7 @@ from scorer.files.files import LocalFiles, read, replace
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger_totals import Totals
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots
-from scorer.output.segments import Counts
+from scorer.output.row_counts import Counts
 from scorer.output.status import Status, last_progress, status, within_share
 from scorer.output.status_facts import status_facts
 

@@ -26,6 +26,7 @@ from scorer.output.damage import noted
 from scorer.output.layout import Segment, shown
 from scorer.output.manifest import load
 from scorer.output.merge import merge
+from scorer.output.row_counts import Counts
 from scorer.output.run_files import RunFiles
 from scorer.output.seal import MERGE_AT, seal
 from scorer.output.sealer import KEEP_HIDDEN_S
@@ -256,7 +257,22 @@ def test_store_seals_a_shard_in_input_order_with_its_last_row(tmp_path: Path) ->
         assert table.column("score").to_pylist() == [0.0, 1.0, 2.0, 3.0, 4.0]
         about, counts = seg.read_about(LocalFiles(), str(output.sealed()))
         assert (about["fingerprint"], about["generation"]) == ("0123456789abcdef", 0)
-        assert counts == seg.Counts.of(table)
+        assert counts == Counts.of(table)
+
+    run(scenario())
+
+
+def test_store_seals_no_shard_from_two_results_of_one_row_and_seals_those_beside_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Output(tmp_path, 2, 1)
+        store = output.store()
+        list(store.work(output.shards))
+        for shard, row in ((0, 1), (0, 1), (1, 0)):
+            store.add(result(output.shards[shard], row))
+        with pytest.raises(OutputError, match=r"of rows 0 to 1 only 1 have a result"):
+            await store.flush()
+        assert not output.sealed(0).exists()
+        assert complete(output, 1)
 
     run(scenario())
 

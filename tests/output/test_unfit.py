@@ -98,7 +98,9 @@ def test_made_at_once_equals_made_one_by_one_and_leaves_unfit_values_to_it() -> 
     groups = [[scored(2), scored(0)], [scored(5)], [scored(7, words=["b"]), scored(3), scored(4)]]
     at_once = made_at_once(groups, OWN, "f")
     assert at_once is not None
-    for one, group in zip(at_once, groups, strict=True):
+    whole, each = at_once
+    assert whole.equals(pa.concat_tables([one.table for one in each]))
+    for one, group in zip(each, groups, strict=True):
         alone = made(group, OWN, "f")
         assert one.table.equals(alone.table)
         assert one.results == alone.results

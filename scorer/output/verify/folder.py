@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from scorer.errors import StorageError
 from scorer.files.files import Files
 from scorer.output import damage, ledger
-from scorer.output import segments as seg
 from scorer.output.layout import Layout
 from scorer.output.located import look_for
 from scorer.output.manifest import Manifest, load, no_run
+from scorer.output.row_counts import Counts
 from scorer.output.verify.batches import batch_faults
 from scorer.output.verify.copies import Provenance
 from scorer.output.verify.shard import Fault, Inspector
@@ -63,7 +63,7 @@ def verify(files: Files, out: str) -> Verdict:
 
 
 def _faults(files: Files, layout: Layout, manifest: Manifest, unchecked: list[str]) -> Iterator[Fault]:
-    counts, inspector = seg.Counts(), Inspector(files, layout, manifest)
+    counts, inspector = Counts(), Inspector(files, layout, manifest)
     sealed = {stat.path for stat in files.listing(layout.scores)}
     for shard in manifest.shards:
         here = look_for(files, shard, manifest, layout.out)
@@ -97,7 +97,7 @@ def _faults(files: Files, layout: Layout, manifest: Manifest, unchecked: list[st
     yield from _ledger(files, layout, counts)
 
 
-def _ledger(files: Files, layout: Layout, counts: seg.Counts) -> Iterator[Fault]:
+def _ledger(files: Files, layout: Layout, counts: Counts) -> Iterator[Fault]:
     """Finds a ledger that holds fewer tokens than the rows used."""
     if torn := ledger.damaged(files, layout.ledger):
         yield Fault(torn, "a line of the ledger is damaged; what it said is counted nowhere")

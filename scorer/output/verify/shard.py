@@ -23,6 +23,7 @@ from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment, shown
 from scorer.output.manifest import Manifest
 from scorer.output.merge import merge
+from scorer.output.row_counts import Counts
 from scorer.output.schema import kept_names, lacking, modern, result_schema
 from scorer.output.verify.kept_columns import Copied, kept_in, near
 from scorer.types import Mask, Shard
@@ -52,7 +53,7 @@ class Inspection:
     """
 
     faults: list[Fault] = field(default_factory=list)
-    counts: seg.Counts = field(default_factory=seg.Counts)
+    counts: Counts = field(default_factory=Counts)
     unchecked: list[str] = field(default_factory=list)
 
 
@@ -111,7 +112,7 @@ class Inspector:
                             what = f"after row {upto - 1} the rows are not in input order, or not each once"
                             yield Fault(path, what, damaged=True)
                             return
-                        counts.add(seg.Counts.of(batch))
+                        counts.add(Counts.of(batch))
                         yield from self._rows(shard, path, batch)
                         for part in near(batch):
                             first, last = part.column("row")[0].as_py(), part.column("row")[-1].as_py()
@@ -172,7 +173,7 @@ class Inspector:
             yield Fault(shard.path, what)
 
     def _segment(
-        self, shard: Shard, segment: Segment, done: np.ndarray, seen: np.ndarray, counts: seg.Counts
+        self, shard: Shard, segment: Segment, done: np.ndarray, seen: np.ndarray, counts: Counts
     ) -> Iterator[Fault]:
         path = self._layout.segment(segment)
         try:
@@ -187,7 +188,7 @@ class Inspector:
                         return
                     done[rows] = True
                     np.add.at(seen, rows, 1)
-                    counts.add(seg.Counts.of(batch))
+                    counts.add(Counts.of(batch))
                     yield from self._rows(shard, path, batch)
         except (seg.Broken, IndexError) as error:
             yield _damaged(error, path)
