@@ -59,6 +59,8 @@ def rows_at_once(group: Any, columns: Collection[str] | None, *, rows: int, size
 
     At most REPEATED_ROWS where a dictionary may repeat long texts, unless the group is `bounded`.
     """
+    if group.num_rows <= 1:
+        return 1
     chunks = [group.column(index) for index in range(group.num_columns)]
     if columns is not None:
         wanted = set(columns)

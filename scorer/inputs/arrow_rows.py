@@ -16,11 +16,12 @@ from scorer.inputs.column_paths import split, value_at
 class ArrowRows:
     """`Rows` over a record batch."""
 
-    __slots__ = ("batch",)
+    __slots__ = ("_nbytes", "batch")
     problems: Sequence[str | None] = ()
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.batch = batch
+        self._nbytes: int | None = None
 
     @property
     def num_rows(self) -> int:
@@ -28,13 +29,15 @@ class ArrowRows:
 
     @property
     def nbytes(self) -> int:
-        return int(self.batch.nbytes)
+        if self._nbytes is None:  # Arrow adds up every buffer
+            self._nbytes = int(self.batch.nbytes)
+        return self._nbytes
 
     def take(self, places: npt.NDArray[np.int64]) -> ArrowRows:
         return ArrowRows(take(self.batch, pa.array(places)))
 
     def slice(self, offset: int, length: int) -> ArrowRows:
-        return ArrowRows(self.batch.slice(offset, length))
+        return self if (offset, length) == (0, self.num_rows) else ArrowRows(self.batch.slice(offset, length))
 
     def with_constant(self, name: str, value: str | None) -> ArrowRows:
         column = pa.repeat(pa.scalar(value, pa.string()), self.num_rows)
