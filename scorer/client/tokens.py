@@ -8,6 +8,7 @@ that tiktoken itself demands. A file in the user's own tiktoken cache comes firs
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import importlib.util
@@ -139,6 +140,7 @@ def pieces(text: str, size: int) -> Iterator[str]:
     yield text[start:]
 
 
+@functools.cache  # else its file, of up to 4 MB, is read and hashed for each counter
 def _load(name: str) -> Encoding:
     import tiktoken
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -34,6 +35,22 @@ words = st.lists(st.sampled_from(["Straße", "3/5", "...", "can't", "中文", "�
 @pytest.fixture(scope="module")
 def counter() -> Counter:
     return Counter("o200k_base")
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded() -> Iterator[None]:
+    """No encoding is kept from the test before, nor for the one after."""
+    tokens._load.cache_clear()
+    yield
+    tokens._load.cache_clear()
+
+
+def test_encoding_is_loaded_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(tiktoken, "get_encoding", asked.append)
+    Counter("cl100k_base")
+    SampledCounter("cl100k_base")
+    assert asked == ["cl100k_base"]
 
 
 @pytest.fixture
