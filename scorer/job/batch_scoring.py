@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import cast
 
 from scorer.batch.building import Builder, InputRows
@@ -165,9 +166,9 @@ class BatchScoring:
 
     @property
     def load(self) -> LimiterStats:
-        return self._online.load or LimiterStats(
-            why=None if self._state is None else self._state.why, paused=self._settings.paused
-        )
+        why = None if self._state is None else self._state.why
+        online = self._online.load or LimiterStats(paused=self._settings.paused)
+        return replace(online, why=online.why or why)
 
     @property
     def batches(self) -> Outside:
