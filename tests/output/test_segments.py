@@ -208,11 +208,12 @@ _PART = st.tuples(st.integers(0, 3), st.sets(st.integers(0, 60), max_size=20))
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(parts=st.lists(_PART, max_size=5), window=st.sampled_from([7, 64]))
+@given(parts=st.lists(_PART, max_size=5), window=st.sampled_from([7, 64]), few=st.sampled_from([0, 2, 64]))
 def test_merge_keeps_newest_result_of_each_row_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], window: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], window: int, few: int
 ) -> None:
     monkeypatch.setattr(seg, "WINDOW", window)
+    monkeypatch.setattr("scorer.output.merge.FEW_RUNS", few)
     model: dict[int, tuple[int, float]] = {}
     inputs = []
     for generation, numbers in parts:
@@ -229,6 +230,13 @@ def test_merge_keeps_newest_result_of_each_row_in_order(
         assert all(start <= row["row"] < stop for row in found)
         rows += [(row["row"], (row["generation"], row["score"])) for row in found]
     assert rows == sorted(model.items())
+
+
+def test_merge_copies_no_row_of_files_that_are_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scorer.output.merge.take", lambda *_: pytest.fail("rows are copied"))
+    inputs = [segment(tmp_path, [result(SHARD, n) for n in range(at, at + 5)]) for at in (5, 0)]
+    (merged,) = (rows for _, _, rows in merge(LocalFiles(), inputs, SCHEMA))
+    assert merged.column("row").to_pylist() == list(range(10))
 
 
 def test_merge_names_the_unreadable_file(tmp_path: Path) -> None:
