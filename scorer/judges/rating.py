@@ -61,7 +61,7 @@ class Rating:
         self._versus: VersusReference | None = None
         if options.get("versus_reference") is True:
             self._versus = _versus(options, asking)
-            self._apart = False
+            self._apart = self._is_single = False
             self.columns, self.fields = self._versus.columns, self._versus.fields
             self.constant, self.unfenced = self._versus.constant, self._versus.unfenced
             self.leading = self._versus.leading
@@ -92,6 +92,8 @@ class Rating:
             raise SpecError(list(dict.fromkeys(problems)))
         self._first = self._questions[0]
         self._asks_once = self._asking.samples == 1 and self._first.follow is None and not self._apart
+        # A user's class may ask and score otherwise.
+        self._is_single = self._asks_once and not self._names and type(self).__call__ is Rating.__call__
         self.columns = tuple(dict.fromkeys((*self._first.template.columns, *self._asking.keys)))
         self.unfenced = self._first.template.unfenced
         self.leading = self._first.template.columns[:-1]
@@ -121,9 +123,7 @@ class Rating:
 
     def single_request(self, row: Row) -> Request | None:
         """The first request, where the reply to it may have the score; for the engine's `SingleRequestJudge`."""
-        if self._versus is not None or self._names or not self._asks_once:
-            return None
-        if type(self).__call__ is not Rating.__call__:  # a user's class may ask and score otherwise
+        if not self._is_single:
             return None
         first = self._first
         return self._asking.request(row, first.messages(row), top_logprobs=self._top_logprobs, schema=first.schema)

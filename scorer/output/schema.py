@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from enum import Enum
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +23,20 @@ METRIC = "metric_"
 """How the columns of automatic metrics begin; they stand behind the others."""
 
 
-Values = Callable[[Sequence[Result]], list[Any]]
+class ResultLists:
+    """Some results, and the row, score, error and usage of each."""
+
+    __slots__ = ("errors", "results", "rows", "scores", "usages")
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self.results = results
+        self.rows = [one.row for one in results]
+        self.scores = [one.score for one in results]
+        self.errors = [one.error for one in results]
+        self.usages = [one.usage for one in results]
+
+
+Values = Callable[[ResultLists], list[Any]]
 """The values of a column, one for each result."""
 
 
@@ -60,71 +72,104 @@ class Column:
     added: bool = False
 
 
-def _each(path: str) -> Values:
-    """An attribute of each result."""
-    read = attrgetter(path)
-    return lambda results: list(map(read, results))
-
-
-def _of(part: str, name: str, otherwise: Any = None) -> Values:
-    """An attribute of each result's `part`; `otherwise` where the result has none."""
-    parts, read, both = attrgetter(part), attrgetter(name), attrgetter(f"{part}.{name}")
-
-    def values(results: Sequence[Result]) -> list[Any]:
-        try:
-            return list(map(both, results))  # all have one, as nearly always: half the time
-        except AttributeError:
-            return [otherwise if one is None else read(one) for one in map(parts, results)]
-
-    return values
-
-
-def _cost_microusd(results: Sequence[Result]) -> list[Any]:
-    costs = [result.cost_pico for result in results]
-    return [None if pico is None else -(-pico // 10**6) for pico in costs]
-
-
 _JUDGE, _SERVER = Origin.JUDGE, Origin.SERVER
 _NO_USAGE = {"usage": None}
 
 COLUMNS = (
-    Column("shard", pa.string(), _each("row.shard"), nullable=False),
-    Column("row", pa.int64(), _each("row.number"), nullable=False),
+    Column("shard", pa.string(), lambda of: [one.shard for one in of.rows], nullable=False),
+    Column("row", pa.int64(), lambda of: [one.number for one in of.rows], nullable=False),
     # the id and the kept columns of the input stand here
-    Column("score", pa.float64(), _of("score", "value"), _JUDGE),
+    Column("score", pa.float64(), lambda of: [None if one is None else one.value for one in of.scores], _JUDGE),
     # the judge's own columns stand here; a row with an error has those that `error.fields` holds
-    Column("reason", pa.string(), _of("score", "reason"), _JUDGE),
-    Column("error", pa.string(), _of("error", "name")),
-    Column("error_detail", pa.string(), _of("error", "detail")),
-    Column("finish_reason", pa.string(), _each("finish_reason"), _SERVER, without={"finish_reason": None}),
-    Column("raw", pa.list_(pa.string()), _each("raw"), _SERVER, without={"raw": None}),
-    Column("judge_model", pa.string(), _each("model"), _SERVER, without={"model": None}),
+    Column("reason", pa.string(), lambda of: [None if one is None else one.reason for one in of.scores], _JUDGE),
+    Column("error", pa.string(), lambda of: [None if one is None else one.name for one in of.errors]),
+    Column("error_detail", pa.string(), lambda of: [None if one is None else one.detail for one in of.errors]),
+    Column(
+        "finish_reason",
+        pa.string(),
+        lambda of: [one.finish_reason for one in of.results],
+        _SERVER,
+        without={"finish_reason": None},
+    ),
+    Column("raw", pa.list_(pa.string()), lambda of: [one.raw for one in of.results], _SERVER, without={"raw": None}),
+    Column("judge_model", pa.string(), lambda of: [one.model for one in of.results], _SERVER, without={"model": None}),
     Column(
         "system_fingerprint",
         pa.string(),
-        _each("system_fingerprint"),
+        lambda of: [one.system_fingerprint for one in of.results],
         _SERVER,
         without={"system_fingerprint": None},
         added=True,
     ),
     Column("judge", pa.string(), None, nullable=False),
-    Column("method", pa.string(), _of("score", "method"), _JUDGE),
-    Column("samples", pa.int32(), _of("score", "samples", 0), _JUDGE),
-    Column("prompt_tokens", pa.int64(), _of("usage", "prompt_tokens"), _SERVER, without=_NO_USAGE),
-    Column("completion_tokens", pa.int64(), _of("usage", "completion_tokens"), _SERVER, without=_NO_USAGE),
-    Column("cached_tokens", pa.int64(), _of("usage", "cached_tokens"), _SERVER, without=_NO_USAGE),
-    Column("reasoning_tokens", pa.int64(), _of("usage", "reasoning_tokens"), _SERVER, without=_NO_USAGE, added=True),
-    Column("tier", pa.string(), _of("usage", "tier"), _SERVER, without=_NO_USAGE, added=True),
-    Column("batch", pa.string(), _each("batch"), _SERVER, without={"batch": None}, added=True),
-    Column("cost_microusd", pa.int64(), _cost_microusd, _SERVER, given=_each("cost_pico"), without={"cost_pico": None}),
-    Column("attempts", pa.int32(), _each("attempts")),
-    Column("waited_s", pa.float64(), _each("waited_s"), _SERVER, without={"waited_s": 0.0}),
-    Column("answered_s", pa.float64(), _each("answered_s"), _SERVER, without={"answered_s": 0.0}),
-    Column("finished_at", pa.timestamp("us", tz="UTC"), _each("finished_at"), nullable=False),
-    Column("generation", pa.int32(), _each("row.generation"), nullable=False),
-    Column(COPIED, pa.string(), _each("copied_from"), dedupe=True),
+    Column("method", pa.string(), lambda of: [None if one is None else one.method for one in of.scores], _JUDGE),
+    Column("samples", pa.int32(), lambda of: [0 if one is None else one.samples for one in of.scores], _JUDGE),
+    Column(
+        "prompt_tokens",
+        pa.int64(),
+        lambda of: [None if one is None else one.prompt_tokens for one in of.usages],
+        _SERVER,
+        without=_NO_USAGE,
+    ),
+    Column(
+        "completion_tokens",
+        pa.int64(),
+        lambda of: [None if one is None else one.completion_tokens for one in of.usages],
+        _SERVER,
+        without=_NO_USAGE,
+    ),
+    Column(
+        "cached_tokens",
+        pa.int64(),
+        lambda of: [None if one is None else one.cached_tokens for one in of.usages],
+        _SERVER,
+        without=_NO_USAGE,
+    ),
+    Column(
+        "reasoning_tokens",
+        pa.int64(),
+        lambda of: [None if one is None else one.reasoning_tokens for one in of.usages],
+        _SERVER,
+        without=_NO_USAGE,
+        added=True,
+    ),
+    Column(
+        "tier",
+        pa.string(),
+        lambda of: [None if one is None else one.tier for one in of.usages],
+        _SERVER,
+        without=_NO_USAGE,
+        added=True,
+    ),
+    Column(
+        "batch", pa.string(), lambda of: [one.batch for one in of.results], _SERVER, without={"batch": None}, added=True
+    ),
+    Column(
+        "cost_microusd",
+        pa.int64(),
+        lambda of: [None if one.cost_pico is None else -(-one.cost_pico // 10**6) for one in of.results],
+        _SERVER,
+        given=lambda of: [one.cost_pico for one in of.results],
+        without={"cost_pico": None},
+    ),
+    Column("attempts", pa.int32(), lambda of: [one.attempts for one in of.results]),
+    Column(
+        "waited_s", pa.float64(), lambda of: [one.waited_s for one in of.results], _SERVER, without={"waited_s": 0.0}
+    ),
+    Column(
+        "answered_s",
+        pa.float64(),
+        lambda of: [one.answered_s for one in of.results],
+        _SERVER,
+        without={"answered_s": 0.0},
+    ),
+    Column(
+        "finished_at", pa.timestamp("us", tz="UTC"), lambda of: [one.finished_at for one in of.results], nullable=False
+    ),
+    Column("generation", pa.int32(), lambda of: [one.generation for one in of.rows], nullable=False),
+    Column(COPIED, pa.string(), lambda of: [one.copied_from for one in of.results], dedupe=True),
 )
-"""The columns of every result table, in order."""
+"""The columns of every result table, in order. They are comprehensions: `attrgetter` takes twice as long."""
 
 RESULT_COLUMNS = frozenset(column.name for column in COLUMNS)
 """Names that `input.keep` may not take."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from scorer.errors import BadRow, RowError, Unreadable
 from scorer.files.arrow_take import owned
 from scorer.frozen import dataclass
-from scorer.output.schema import COLUMNS, METRIC, Origin, Values, judge_names, kept_names
+from scorer.output.schema import COLUMNS, METRIC, Origin, ResultLists, Values, judge_names, kept_names
 from scorer.types import Result, Score
 
 PIECE_BYTES = 4 * 1024 * 1024
@@ -131,7 +131,8 @@ def _table(
     results: Sequence[Result], schema: pa.Schema, fingerprint: str, metrics: Mapping[str, list[float | None]]
 ) -> pa.Table:
     values = _values(schema, fingerprint)
-    arrays = [_array(metrics.get(f.name) or values[f.name](results), f.type) for f in schema]
+    lists = ResultLists(results)
+    arrays = [_array(metrics.get(f.name) or values[f.name](lists), f.type) for f in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -143,17 +144,17 @@ def _values(schema: pa.Schema, fingerprint: str) -> dict[str, Values]:
     return values | {name: partial(_kept, index) for index, name in enumerate(kept_names(schema.names))}
 
 
-def _same(value: Any, results: Sequence[Result]) -> list[Any]:
-    return [value] * len(results)
+def _same(value: Any, lists: ResultLists) -> list[Any]:
+    return [value] * len(lists.results)
 
 
-def _judge_field(name: str, results: Sequence[Result]) -> list[Any]:
-    verdicts = (result.score if result.score is not None else result.error for result in results)
+def _judge_field(name: str, lists: ResultLists) -> list[Any]:
+    verdicts = (error if score is None else score for score, error in zip(lists.scores, lists.errors, strict=True))
     return [None if one is None else one.fields.get(name) for one in verdicts]
 
 
-def _kept(index: int, results: Sequence[Result]) -> list[Any]:
-    return [result.row.kept[index] for result in results]
+def _kept(index: int, lists: ResultLists) -> list[Any]:
+    return [row.kept[index] for row in lists.rows]
 
 
 # --- whose fault a row's failure is -----------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[Unf
     for kind in schema:
         name = kind.name
         try:
-            _array(values[name]([result]), kind.type)
+            _array(values[name](ResultLists([result])), kind.type)
         except Exception as error:
             column = columns.get(name)
             if name in kept:
@@ -205,7 +206,7 @@ def _failed(result: Result, column: str, said: str, unfit: list[UnfitValue]) -> 
 def _shown(values: Values, result: Result) -> str:
     given: Any = None
     try:
-        (given,) = values([result])
+        (given,) = values(ResultLists([result]))
         text = repr(given)
     except Exception:  # noqa: BLE001 - somebody's own object
         text = f"a {type(given).__name__}"

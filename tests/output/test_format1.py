@@ -195,7 +195,7 @@ def test_fitted_fills_a_missing_nullable_column_with_null_and_refuses_a_required
 
 
 def test_fitted_reads_an_added_column_as_null_in_old_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    later = Column("later", pa.string(), lambda results: ["now"] * len(results), added=True)
+    later = Column("later", pa.string(), lambda of: ["now" for _ in of.results], added=True)
     monkeypatch.setattr("scorer.output.schema.COLUMNS", (*COLUMNS, later))
     monkeypatch.setattr("scorer.output.schema._result_schema", schema._result_schema.__wrapped__)  # not the kept ones
     monkeypatch.setattr("scorer.output.tables.COLUMNS", (*COLUMNS, later))

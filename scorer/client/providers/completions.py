@@ -27,29 +27,31 @@ _LARGEST_COUNT = 2**53
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_COUNT)]
 
+# gc=False: what JSON decodes to has no cycles, and the collector need not know of it.
 
-class _Message(msgspec.Struct):
+
+class _Message(msgspec.Struct, gc=False):
     content: str
     refusal: None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     message: _Message
     finish_reason: str
     logprobs: None = None
     error: None = None
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: _Count = 0
     cache_write_tokens: _Count | None = None
 
 
-class _OutputDetails(msgspec.Struct):
+class _OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: _Count | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: _Count
     completion_tokens: _Count
     total_tokens: _Count | None = None
@@ -59,7 +61,7 @@ class _Usage(msgspec.Struct):
     extra_properties: Any = None
 
 
-class _Plain(msgspec.Struct):
+class _Plain(msgspec.Struct, gc=False):
     """A reply that complains of nothing: a field that must be null here is one that somebody has to look at."""
 
     choices: list[_Choice]
