@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from threading import Lock
 from typing import Any, TypeVar
 
 from scorer.files.files import replace
@@ -51,10 +52,12 @@ class ResultFiles:
         self._say = say
         self._seals = seals
         self._failures: set[str] = set()  # of metrics, that were reported
+        self._encoding = Lock()  # two threads that encode would wait for malloc's one arena again and again
 
     def write(self, taken: Sequence[Taken]) -> list[Published | Exception]:
         """What was written for each shard, durable together; or why not, which costs no other shard."""
-        encoded = self._encoded(taken)
+        with self._encoding:
+            encoded = self._encoded(taken)
         with self._run.files.together():
             if encoded is None:
                 return [_caught(self._publish, *one) for one in taken]
