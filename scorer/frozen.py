@@ -8,16 +8,17 @@ one is first used. A class that inherits, or that sets fields in `__post_init__`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-T = TypeVar("T")
-
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
+    from dataclasses import replace as replace
 else:
     import dataclasses
+
+    replace = msgspec.structs.replace  # the standard library's would compile the methods
 
     _METHODS = ("__repr__", "__eq__", "__hash__")
     _NOT_TAKEN = ("__dict__", "__weakref__", "__module__", "__annotations__")
@@ -81,9 +82,3 @@ else:
 def values(thing: Any) -> dict[str, Any]:
     """The values of an object of such a class by the names of its fields, as they are: `asdict` copies them, 50 us."""
     return msgspec.structs.asdict(thing)
-
-
-def replace(thing: T, **changes: Any) -> T:
-    """A copy of an object of such a class with other values; `dataclasses.replace` would compile its methods."""
-    changed: T = msgspec.structs.replace(thing, **changes)  # type: ignore[type-var]  # a struct, at runtime
-    return changed

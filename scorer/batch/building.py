@@ -166,7 +166,7 @@ class Builder:
         calls: list[Call] = []
         for place, (number, attempt, request) in enumerate(_together(asked, model)):
             call = next(model.provider.converse(model.marked(request)))
-            demand = model.reservation.demand(request, call.body, model.bills)
+            demand = model.bills.worst(model.reservation.demand(request, call.body))
             digest = digest_of(next(model.plain.converse(request)).body)
             prompt_tokens += demand.tokens
             lines.append(

@@ -220,11 +220,11 @@ class OpenChunks:
         read = read_reply(model.provider, asked, found.reply)
         demand = Demand(0, 0, int(one.index.tokens[found.line]), int(one.index.pico[found.line]))
         outcome = outcome_of(model, read, demand)
-        spent = Spent(attempt + 1 - shared, usage=outcome.usage, cost_pico=model.settlement.known_pico(outcome))
+        spent = Spent(attempt + 1 - shared, usage=outcome.usage, cost_pico=outcome.cost_pico)
         if place:  # it stands in the first of those that were asked together
             spent = Spent()
         elif outcome.usage is not None:
-            model.bills.answered(model.reservation.demand(asked, body, model.bills), outcome.usage, 0.0)
+            model.bills.answered(model.bills.worst(model.reservation.demand(asked, body)), outcome.usage, 0.0)
         if isinstance(read, Completion):
             one.answered = True
             return self._choice(model, replace(read, spent=spent, usage=outcome.usage), found, place)

@@ -75,4 +75,4 @@ def _bill(model: BatchModel, results: Results | None, line: int, tokens: int, pi
         return LineBill(line, tokens, pico, _FREE)
     if outcome.bill is Billing.UNKNOWN or outcome.usage is None:
         return LineBill(line, tokens, pico, None)
-    return LineBill(line, tokens, pico, outcome.usage, outcome.cost_pico)
+    return LineBill(line, tokens, pico, outcome.usage, outcome.cost_pico or 0)

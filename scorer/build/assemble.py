@@ -13,9 +13,10 @@ from scorer.build.model_endpoints import ModelEndpoints, tidy
 from scorer.build.model_provider import most_output
 from scorer.build.worker_share import WHOLE_RUN, WorkerShare
 from scorer.client.blanking import SecretBlankingTransport, Secrets
-from scorer.client.client import HttpClient, ModelRouter, ModelTerms
+from scorer.client.client import HttpClient, ModelRouter
 from scorer.client.fleet import Fleet
 from scorer.client.key_command import KeyCommandTransport
+from scorer.client.model_terms import ModelTerms
 from scorer.client.prompt_cache import PromptCache, least_tokens
 from scorer.client.tiers import TierFallback
 from scorer.client.tokens import Counter, SampledCounter, encoding_for

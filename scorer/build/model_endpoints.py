@@ -10,8 +10,8 @@ from scorer.build.keys import AwsAccount, aws_account, key_header, key_of, resol
 from scorer.build.model_provider import make_provider, provider_of
 from scorer.build.worker_share import WorkerShare
 from scorer.client.cache_leaders import CacheLeaders
-from scorer.client.client import Endpoint
 from scorer.client.discovery import Discovery, discovery
+from scorer.client.endpoints import Endpoint
 from scorer.client.prompt_cache import BYTES_A_TOKEN, least_tokens
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.errors import SpecError

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from scorer.client.client import Endpoint, HttpClient
+from scorer.client.client import HttpClient
 from scorer.client.discovery import Discovery
+from scorer.client.endpoints import Endpoint
 from scorer.errors import ScorerError
 from scorer.processes.periodic_service import PeriodicService
 

@@ -32,7 +32,7 @@ class Room(Protocol):
         """As much waits to be written as may."""
         ...
 
-    def on_settle(self, wake: Callable[[], None]) -> None:
+    def on_room(self, wake: Callable[[], None]) -> None:
         """`wake()` is called when it may no longer be full."""
         ...
 
@@ -49,7 +49,7 @@ class ReplyByteBudget:
     def __init__(self, most: int = MOST, room: Room | None = None) -> None:
         self._room = room
         if room is not None:
-            room.on_settle(self._grant_waiting)
+            room.on_room(self._grant_waiting)
         self._left = most
         self._held: dict[object, int] = {}
         self._waiting: dict[object, tuple[asyncio.Future[None], int]] = {}  # in order; only while one exceeds

@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 
 from scorer.client.request_body import asked_output
 from scorer.limits import Asked, Demand
-from scorer.limits.bills import LearnedBilling
 from scorer.types import Request
 from scorer.usage import Usage
 
@@ -46,12 +45,11 @@ class Reservation:
         self,
         request: Request,
         body: bytes,
-        bills: LearnedBilling,
         *,
         asked: tuple[int, int] | None = None,
         begun: bool = False,
     ) -> Demand:
-        """What `request` may take, by the first body that goes out, at an endpoint that bills as `bills` learned.
+        """What `request` may take, by the first body that goes out.
 
         No tokeniser makes more tokens than there are bytes, so bytes bound the prompt from above: those of the body,
         with all that `model.extra` put into it, or of the request's texts where that body does not hold them yet.
@@ -78,16 +76,14 @@ class Reservation:
         if worst_pico is not self._worst_pico and (b"cache_control" in body or b"cachePoint" in body):
             worst_pico = self._worst_pico if _FOR_AN_HOUR in body else self._minutes_pico
         most, most_output = prompt + TEMPLATE_TOKENS * (len(messages) or 2) + ADDED_TOKENS, limit * choices
-        return bills.worst(
-            Demand(
-                request.tokens or prompt // 4,
-                output,
-                worst_tokens=most + most_output,
-                worst_pico=worst_pico(most, most_output) if worst_pico else 0,
-                first=not (begun or request.begun),
-                asked=Asked(most, limit, choices, worst_pico),
-                row=request.row,
-            )
+        return Demand(  # without names of fields it takes half as long
+            request.tokens or prompt // 4,
+            output,
+            most + most_output,
+            worst_pico(most, most_output) if worst_pico else 0,
+            not (begun or request.begun),
+            Asked(most, limit, choices, worst_pico),
+            request.row,
         )
 
 

@@ -14,7 +14,7 @@ from scorer.usage import Usage
 
 
 class Settlement:
-    """Outcomes of one model's attempts. `tariff` is None where the price is unknown: costs are then 0."""
+    """Outcomes of one model's attempts. `tariff` is None where the price is unknown: costs are then None."""
 
     def __init__(self, tariff: Tariff | None, window: int) -> None:
         self._tariff = tariff
@@ -32,7 +32,7 @@ class Settlement:
         return Outcome(
             Billing.KNOWN if usage is not None else Billing.UNKNOWN if billed else Billing.NOTHING,
             usage=usage,
-            cost_pico=0 if usage is None or self._tariff is None else self._tariff.cost_pico(usage),
+            cost_pico=None if usage is None or self._tariff is None else self._tariff.cost_pico(usage),
             hint=hint,
             alive=None if throttled or no_capacity else False,
             throttled=throttled,
@@ -49,12 +49,8 @@ class Settlement:
             usage = self._believed(usage, demand)
         if usage is None:
             return Outcome(Billing.UNKNOWN if billed else Billing.NOTHING, hint=hint, alive=True)
-        cost_pico = 0 if self._tariff is None else self._tariff.cost_pico(usage)
-        return Outcome(Billing.KNOWN, usage=usage, cost_pico=cost_pico, hint=hint, alive=True)
-
-    def known_pico(self, outcome: Outcome) -> int | None:
-        """The cost of the attempt; None where the usage or the price is unknown."""
-        return outcome.cost_pico if self._tariff is not None and outcome.usage is not None else None
+        cost_pico = None if self._tariff is None else self._tariff.cost_pico(usage)
+        return Outcome(Billing.KNOWN, usage, cost_pico, hint, True)
 
     def _believed(self, usage: Usage | None, demand: Demand) -> Usage | None:
         """Neither a prompt nor a choice is longer than the window; some servers bill a prompt for each choice."""

@@ -59,6 +59,8 @@ class LearnedBilling:
 
     def __init__(self, opening: int = OPENING, on_surprise: Callable[[], None] = lambda: None) -> None:
         self.hidden = self.output = 0
+        self.raised = False
+        """Bills were beyond their requests' own bounds: `worst` may raise a demand."""
         self._opening = opening
         self._on_surprise = on_surprise
         self._prompts, self._outputs = _Highest(), _Highest()
@@ -94,7 +96,7 @@ class LearnedBilling:
     def worst(self, demand: Demand) -> Demand:
         """`demand` with the worst case as known now. The same object where it is no higher."""
         asked = demand.asked
-        if asked is None or not (self.hidden or self.output):
+        if asked is None or not self.raised:
             return demand
         prompt, output = asked.prompt + self.hidden, max(asked.limit, self.output) * asked.choices
         pico = asked.worst_pico(prompt, output) if asked.worst_pico is not None else 0
@@ -114,7 +116,7 @@ class LearnedBilling:
             # All of such a prompt counts as added: the bytes of the next prompt come on top.
             prompt = usage.prompt_tokens if DENSE * usage.prompt_tokens > asked.prompt else 0
             output = each if each > asked.limit else 0
-            if prompt or output or self.hidden or self.output:
+            if prompt or output or self.raised:
                 surprise = usage.prompt_tokens > asked.prompt + self.hidden or output > self.output
                 self._prompts.add(self._count, prompt)
                 self._outputs.add(self._count, output)
@@ -134,3 +136,4 @@ class LearnedBilling:
     def _combine(self) -> None:
         own = self.learned
         self.hidden, self.output = max(own[0], self._others[0]), max(own[1], self._others[1])
+        self.raised = self.hidden > 0 or self.output > 0

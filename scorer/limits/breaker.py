@@ -61,9 +61,10 @@ class Breaker:
         While it is open, only the answer to a request that was sent since closes it. A late answer to an earlier
         request does not.
         """
-        if self.open_since is None or sent_at is None or sent_at >= self.open_since:
-            if self.open_since is not None:
-                self._outages.append((self._failing_since, self._clock()))
+        if self.open_since is None:
+            self._failures = 0
+        elif sent_at is None or sent_at >= self.open_since:
+            self._outages.append((self._failing_since, self._clock()))
             self._failures = 0
             self._pause_s = FIRST_PAUSE_S
             self.open_since = None
@@ -71,7 +72,8 @@ class Breaker:
         if success:
             self.last_success = self._clock()
             good = self.last_success if sent_at is None else sent_at
-            self._last_good = max(self._last_good, good)
+            if good > self._last_good:
+                self._last_good = good
             self._good.append(good)
 
     def failed(self, *, probe: bool, sent_at: float | None = None, away_s: float | None = None) -> None:

@@ -174,20 +174,21 @@ class Budget(BudgetCap):
         """Too many results wait to be written: with one more request, a kill could lose more than is promised."""
         return self._room is not None and self._room.full
 
-    def reserve(self, demand: Demand) -> int:
-        """Enters the worst case in the ledger and returns its number. `fits` was True just before."""
-        return self.ledger.reserve(demand.worst_tokens, demand.worst_pico)
-
     def settle(self, entry: int, outcome: Outcome) -> None:
         """Writes the outcome to the ledger and wakes the queues that wait for budget."""
         if outcome.bill is Billing.KNOWN and outcome.usage is not None:
-            self.ledger.settle(entry, outcome.usage, outcome.cost_pico)
+            self.ledger.settle(entry, outcome.usage, outcome.cost_pico or 0)
         elif outcome.bill is Billing.NOTHING:
             self.ledger.cancel(entry)
         else:
             self.ledger.unknown(entry)
         for wake in self._waiting:
             wake()
+
+    def on_room(self, wake: Callable[[], None]) -> None:
+        """`wake()` is called when it may no longer be `full`."""
+        if self._room is not None:
+            self._room.on_room(wake)
 
     def on_settle(self, wake: Callable[[], None]) -> None:
         """`wake()` is called after a settlement, and when the store or the ledger has room again."""

@@ -20,6 +20,8 @@ class Cooldown:
     def __init__(self) -> None:
         self.until = 0.0
         self.quotas = 0
+        self.began = False
+        """There was a 429."""
         self._cut_at = float("-inf")
         self._cut_before = float("-inf")
         self._own_s = FIRST_S
@@ -32,6 +34,7 @@ class Cooldown:
         """
         if sent_at <= self._cut_at:
             return False
+        self.began = True
         self._cut_before, self._cut_at = self._cut_at, now
         self._row += 1
         wait_s = self._own_s if wish_s is None else wish_s if quota else min(wish_s, LONGEST_S)

@@ -53,7 +53,8 @@ class EndpointHealth:
             self.why = outcome.why
         elif outcome.alive:
             self.met = True
-            self.cooldown.answered(sent_at)
+            if self.cooldown.began:
+                self.cooldown.answered(sent_at)
             if self.adaptive is not None:
                 self.adaptive.answered(self._clock() - sent_at)
             self.breaker.answered(success=True, sent_at=sent_at)

@@ -11,10 +11,10 @@ Over 300 lines: every way in and out of a permit shares its state.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from scorer.errors import Interrupted, OutputError
 from scorer.limits.bills import LearnedBilling
@@ -61,7 +61,6 @@ class LocalLimiter:
         self.cooldown = self.health.cooldown
         self.waits = WaitStats(self._clock)
         self._adaptive = self.health.adaptive
-        self.in_flight = 0
         self.notes: list[str] = []
         """Sentences for people, each once."""
         self._out: set[Permit] = set()
@@ -87,38 +86,36 @@ class LocalLimiter:
 
     # --- the way in -----------------------------------------------------------------------------------------------
 
-    async def admit(self, demand: Demand, leave: Callable[[], bool] | None = None) -> Permit:
+    def admit(self, demand: Demand, leave: Callable[[], bool] | None = None) -> Coroutine[Any, Any, Permit]:
         if self._rates is not None:
             self._rates.check_size(demand)
-        while True:
-            if self.paused and demand.first and demand.row is not None and demand.row.sent:
-                demand = replace(demand, first=False)
-            try:
-                if not self._strict:
-                    return await self._queue.stand(demand, leave, self._cancel)
-                return await self._entered(demand, leave)
-            except AskAgain:
-                continue
+        demand = demand.as_now() if self.paused else demand
+        return self._entered(demand, leave) if self._strict else self._queue.stand(demand, leave, self._cancel)
 
     async def _entered(self, demand: Demand, leave: Callable[[], bool] | None) -> Permit:
-        """The permit of a request whose ledger entry is durable."""
-        entry = await self._ledger_queue.stand(demand, leave, self._cancel_entry)
-        try:
-            await self._caps.ledger.written()
-            self._ahead.written(len(self._queue))
-            permit = await self._queue.stand(entry.demand, leave, self._return_permit)
-        except BaseException:
-            self._cancel_entry(entry)
-            raise
-        permit.entry = entry.number
-        self._ahead.sent(len(self._queue), self.concurrency)
-        self._ledger_queue.look()
-        return permit
+        """The permit of a request whose ledger entry is durable; with another entry where the first does not hold."""
+        while True:
+            try:
+                entry = await self._ledger_queue.stand(demand, leave, self._cancel_entry)
+                try:
+                    await self._caps.ledger.written()
+                    self._ahead.written(len(self._queue))
+                    permit = await self._queue.stand(entry.demand, leave, self._return_permit)
+                except BaseException:
+                    self._cancel_entry(entry)
+                    raise
+            except AskAgain:
+                demand = demand.as_now() if self.paused else demand
+                continue
+            permit.entry = entry.number
+            self._ahead.sent(len(self._queue), self.concurrency)
+            self._ledger_queue.look()
+            return permit
 
     def _enter(self, demand: Demand) -> Entry:
         self._ahead.entries += 1
         demand = self.bills.worst(demand)
-        return Entry(self._caps.reserve(demand), demand)
+        return Entry(self._caps.ledger.reserve(demand.worst_tokens, demand.worst_pico), demand)
 
     def _cancel_entry(self, entry: Entry) -> None:
         """Cancels a ledger entry whose request is not sent: nothing was billed."""
@@ -131,7 +128,6 @@ class LocalLimiter:
 
     def _return_permit(self, permit: Permit) -> None:
         """Returns the permit of a request that is not sent; the caller cancels its ledger entry."""
-        permit.settled = True
         self._back(permit)
         self.breaker.abandoned(probe=permit.probe)
 
@@ -182,11 +178,11 @@ class LocalLimiter:
             return "storage", None
         if caps.ledger.room <= 0:
             return LEDGER, None
-        if self.in_flight >= (self._fixed if self._adaptive is None else self._adaptive.limit):
+        if len(self._out) >= (self._fixed if self._adaptive is None else self._adaptive.limit):
             if self._adaptive is not None:
                 self._adaptive.waited()
             return CONCURRENCY, None
-        if caps.capped and self.in_flight >= self.bills.places:
+        if caps.capped and len(self._out) >= self.bills.places:
             return "opening", None
         if self._rates is not None and (wait := self._rates.wait(demand)) is not None:
             return wait
@@ -206,16 +202,16 @@ class LocalLimiter:
                 return None
         except OutputError:  # the lock is lost: the check of each request that waits raises it there
             return None
-        unwritten, free = caps.ledger.room, self._fixed - self.in_flight
+        unwritten, free = caps.ledger.room, self._fixed - len(self._out)
         return (free, CONCURRENCY) if free < unwritten else (unwritten, LEDGER)
 
     def _take(self, demand: Demand) -> Permit:
-        permit = self._send(self.bills.worst(demand))
-        permit.entry = self._caps.reserve(permit.demand)
+        demand = self.bills.worst(demand) if self.bills.raised else demand
+        permit = self._send(demand)
+        permit.entry = self._caps.ledger.reserve(demand.worst_tokens, demand.worst_pico)
         return permit
 
     def _send(self, demand: Demand) -> Permit:
-        self.in_flight += 1
         charge = None if self._rates is None else self._rates.take(demand)
         probe = self.breaker.open_since is not None and self.breaker.send()
         permit = Permit(demand, self._clock(), probe, charge)
@@ -226,17 +222,14 @@ class LocalLimiter:
 
     def _back(self, permit: Permit) -> None:
         """The request is no longer in flight."""
-        self.in_flight -= 1
-        self._out.discard(permit)
-        if self._empty is not None and not self.in_flight:
+        assert permit in self._out, "a permit was settled twice"
+        self._out.remove(permit)
+        if self._empty is not None and not self._out:
             self._empty.set()
 
     # --- the way out ----------------------------------------------------------------------------------------------
 
     def settle(self, permit: Permit, outcome: Outcome) -> None:
-        if permit.settled:
-            raise AssertionError("a permit was settled twice")
-        permit.settled = True
         self._back(permit)
         if self._rates is not None:
             self._rates.settle(permit, outcome, self.cooldown)
@@ -277,9 +270,11 @@ class LocalLimiter:
         if paused == self.paused:
             return
         self.paused = paused
-        if paused:
+        if paused and self._strict:
             self._ledger_queue.turn_away(AskAgain)
             self._queue.turn_away(AskAgain)
+        elif paused:
+            self._queue.regroup()
         elif self._adaptive is not None:
             self._adaptive.resumed()
         self.look()
@@ -293,7 +288,7 @@ class LocalLimiter:
         return True
 
     async def emptied(self, most_s: float) -> None:
-        if not self.in_flight:
+        if not self._out:
             return
         self._empty = self._empty or asyncio.Event()
         with suppress(TimeoutError):
@@ -308,6 +303,11 @@ class LocalLimiter:
             self.notes.append(sentence)
 
     # --- how it stands --------------------------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were sent and are not settled."""
+        return len(self._out)
 
     @property
     def up(self) -> bool:

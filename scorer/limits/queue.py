@@ -119,6 +119,14 @@ class AdmissionQueue(Generic[T]):
                 place.granted.set_exception(why())
         self.look()
 
+    def regroup(self) -> None:
+        """Puts requests of rows that are in flight by now before those of new rows."""
+        for place in self._places:
+            place.demand = place.demand.as_now()
+        self._places = deque(sorted(self._places, key=lambda place: place.demand.first))
+        self._begun = sum(not place.demand.first for place in self._places)
+        self.look()
+
     def wake(self) -> None:
         """Looks in the next turn of the loop, once for all that is settled in this one."""
         if self._places and not self._woken:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, replace
 from scorer.limits.breaker import Breaker
 from scorer.limits.cooldown import Cooldown
 from scorer.types import RateHint, RowStart
@@ -49,6 +49,11 @@ class Demand:
     asked: Asked | None = None
     row: RowStart | None = None
 
+    def as_now(self) -> Demand:
+        """The demand as that of a row in flight, where another request of its row was sent meanwhile."""
+        begun = self.first and self.row is not None and self.row.sent
+        return replace(self, first=False) if begun else self
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -77,7 +82,6 @@ class Permit:
     """What it took from rates a minute; None where none is declared."""
     entry: int = -1
     """The ledger's id of the reservation."""
-    settled: bool = field(default=False, repr=False)
     task: asyncio.Task[Any] | None = field(default=None, repr=False)
     left: bool = False
 
@@ -100,6 +104,8 @@ class Billing(enum.Enum):
 class Outcome:
     """How one request ended: its bill, its rate headers, and whether the endpoint answered.
 
+    `cost_pico` (10^-12 USD) is None where the usage or the price is unknown.
+
     `alive` is True where the endpoint answered (also with a row's fault), False where it failed, and None where neither
     is known (cancelled, throttled). `throttled`: the reply was a 429, with `retry_after_s` (None: not stated), and
     `quota` where it is for a day's quota or a longer one. `no_capacity`: the service tier had none left, which concerns
@@ -109,7 +115,7 @@ class Outcome:
 
     bill: Billing
     usage: Usage | None = None
-    cost_pico: int = 0
+    cost_pico: int | None = None
     hint: RateHint | None = None
     alive: bool | None = None
     throttled: bool = False
@@ -130,7 +136,11 @@ class Admission(Protocol):
     breaker: Breaker
     cooldown: Cooldown
     bills: LearnedBilling
-    in_flight: int
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were sent and are not settled."""
+        ...
 
     @property
     def up(self) -> bool:

@@ -12,7 +12,9 @@ from support.clock import nothing, now, run
 from support.transport import FakeTransport
 
 from scorer.client.adaptive_timeout import FACTOR, KNOWN, LEAST_S, LOOK, WINDOW, AdaptiveTimeout
-from scorer.client.client import Endpoint, HttpClient, ModelTerms
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
+from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.config.cost import Price
 from scorer.errors import Unreachable

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from support.clock import nothing, now, run
 from support.transport import FakeTransport
 
-from scorer.client.client import Endpoint, HttpClient, ModelRouter, ModelTerms
+from scorer.client.client import HttpClient, ModelRouter
+from scorer.client.endpoints import Endpoint
+from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.client.unsent import Unsent
 from scorer.config.cost import Price
@@ -163,9 +165,9 @@ def asks(text: str = "?", **given: Any) -> Request:
 
 def needed(judge: HttpClient, request: Request, body: bytes = b"") -> Demand:
     """What a request is reserved at; its body as the dialect makes it, unless one is given."""
-    endpoint = judge._endpoints[0]
     texts = [message.content for message in request.messages]
-    return judge._reservation.demand(request, body or "".join(texts).encode("utf-8", "replace"), endpoint.limits.bills)
+    sent = body or "".join(texts).encode("utf-8", "replace")
+    return judge.endpoints[0].limits.bills.worst(judge._attempts._reservation.demand(request, sent))
 
 
 # --- one attempt, every way out ---------------------------------------------------------------------------------------
@@ -453,7 +455,7 @@ def test_client_ignores_usage_beyond_context_window(usage: Usage, choices: int, 
     async def scenario() -> None:
         limits = Strict()
         judge = client(Wire([status]), limits, usage=usage)
-        judge._settlement._window = 1000
+        judge._attempts._settlement._window = 1000
         try:
             done = await judge.complete(asks(choices=choices))
             told, spent = done.usage, done.spent
@@ -1029,10 +1031,10 @@ def test_client_measures_hanging_by_call_and_not_by_conversation() -> None:
         )
         for _ in range(64):
             await judge.complete(asks())
-        assert judge._deadline.seconds == 20.0
+        assert judge._attempts._deadline.seconds == 20.0
         wire.slow = {b"two turns": 15.0}
         cut: list[float] = []
-        judge._deadline.cut = lambda: cut.append(now())  # type: ignore[method-assign]
+        judge._attempts._deadline.cut = lambda: cut.append(now())  # type: ignore[method-assign]
         await judge.complete(asks("two turns"))
         assert cut == []
 

@@ -12,8 +12,10 @@ import pytest
 from support.clock import now, run
 from support.transport import FakeTransport
 
-from scorer.client.client import Endpoint, HttpClient, ModelTerms
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
 from scorer.client.hedging import MOST, first_answer
+from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.client.unsent import Unsent
 from scorer.config.cost import Price

@@ -8,8 +8,10 @@ import orjson
 from support.clock import nothing, now, run
 from support.transport import FakeTransport
 
-from scorer.client.client import Endpoint, HttpClient, ModelTerms
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
 from scorer.client.judge_names import MOST_TOLD, JudgeNames
+from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.files.files import LocalFiles
 from scorer.limits import Budget, LocalLimiter, RateLimits

@@ -14,7 +14,9 @@ from support.anthropic_cache import FRESH, OUTPUT, READ, WRITE, CachingServer
 from support.clock import nothing, now, run
 
 from scorer.client.cache_leaders import LATE_S, CacheLeaders
-from scorer.client.client import Endpoint, HttpClient, ModelTerms
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
+from scorer.client.model_terms import ModelTerms
 from scorer.client.prompt_cache import BYTES_A_TOKEN, LIFE_S, PromptCache, least_tokens
 from scorer.client.providers.anthropic import Anthropic
 from scorer.client.providers.caching import parts
@@ -24,7 +26,6 @@ from scorer.errors import BudgetSpent, Interrupted, RowError
 from scorer.files.files import LocalFiles
 from scorer.judges.rating import Rating
 from scorer.limits import Budget, LocalLimiter, RateLimits
-from scorer.limits.bills import LearnedBilling
 from scorer.output.ledger import Ledger
 from scorer.types import Call, Completion, Message, Reply, Request, Row
 
@@ -321,7 +322,7 @@ def test_cap_holds_where_every_request_writes() -> None:
 )
 def test_reservation_covers_a_write_at_its_price(body: bytes, price: float) -> None:
     asked = Request(messages=(Message("user", "a"),), tokens=1)
-    demand = Reservation(PRICE, 8).demand(asked, body, LearnedBilling())
+    demand = Reservation(PRICE, 8).demand(asked, body)
     prompt = demand.worst_tokens - 8
     assert prompt > len(body)
     assert demand.worst_pico == prompt * price * 1e6 + 8 * OUTPUT * 1e6

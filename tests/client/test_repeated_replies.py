@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import inline
 
-from scorer.client.client import Endpoint, HttpClient, ModelTerms
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
+from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.client.repeated_replies import CONFIRMED, REMEMBERED, DuplicateReplies, reply_id
 from scorer.client.transport import HttpTransport

@@ -247,7 +247,7 @@ class Shelf:
         self.full = False
         self._wake = lambda: None
 
-    def on_settle(self, wake: Callable[[], None]) -> None:
+    def on_room(self, wake: Callable[[], None]) -> None:
         self._wake = wake
 
     def emptied(self) -> None:

@@ -120,4 +120,4 @@ def test_settlement_outcome_of_failure_is_known_unknown_or_free(
     outcome = settlement.outcome_of(error, None, NEED, too_soon=too_soon)
     assert (outcome.bill, outcome.throttled) == (bill, isinstance(error, Throttled))
     assert outcome.alive is (None if outcome.throttled else False)
-    assert settlement.known_pico(outcome) == (11_000_000 if bill is Billing.KNOWN else None)
+    assert outcome.cost_pico == (11_000_000 if bill is Billing.KNOWN else None)

@@ -10,7 +10,9 @@ import pytest
 from support.clock import nothing, now, run
 from support.transport import FakeTransport
 
-from scorer.client.client import Endpoint, HttpClient, ModelTerms
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
+from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.client.tiers import TierFallback
 from scorer.config.cost import Price, TierPrices

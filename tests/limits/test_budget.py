@@ -26,6 +26,10 @@ def need(tokens: int = 0, pico: int = 0) -> Demand:
     return Demand(tokens, 0, worst_tokens=tokens, worst_pico=pico)
 
 
+def reserved(some: Budget, demand: Demand) -> int:
+    return some.ledger.reserve(demand.worst_tokens, demand.worst_pico)
+
+
 def known(tokens: int, pico: int = 0) -> Outcome:
     return Outcome(Billing.KNOWN, usage=Usage(tokens, 0), cost_pico=pico)
 
@@ -36,7 +40,7 @@ def test_budget_without_caps_fits_any_demand() -> None:
 
 def test_budget_fills_cap_to_last_token() -> None:
     some = caps(max_tokens=100)
-    some.settle(some.reserve(need(60)), known(60))
+    some.settle(reserved(some, need(60)), known(60))
     assert some.fits(need(40))
     with pytest.raises(BudgetSpent):
         some.fits(need(41))
@@ -45,7 +49,7 @@ def test_budget_fills_cap_to_last_token() -> None:
 def test_budget_holds_demand_while_open_reservations_may_settle_cheaper() -> None:
     some, woken = caps(max_tokens=100), []
     some.on_settle(lambda: woken.append(True))
-    entry = some.reserve(need(60))
+    entry = reserved(some, need(60))
     assert not some.fits(need(41))
     some.settle(entry, known(59))
     assert woken == [True]
@@ -63,7 +67,7 @@ def test_budget_holds_demand_while_open_reservations_may_settle_cheaper() -> Non
 )
 def test_budget_counts_every_outcome_at_its_possible_cost(outcome: Outcome, left: int) -> None:
     some = caps(max_tokens=100)
-    some.settle(some.reserve(need(60)), outcome)
+    some.settle(reserved(some, need(60)), outcome)
     assert some.fits(need(left))
     with pytest.raises(BudgetSpent):
         some.fits(need(left + 1))
@@ -71,7 +75,7 @@ def test_budget_counts_every_outcome_at_its_possible_cost(outcome: Outcome, left
 
 def test_budget_spent_message_names_key_spend_and_remedy() -> None:
     some = caps(max_tokens=100, max_usd=0.01)
-    some.settle(some.reserve(need(90, PICO // 200)), known(90, PICO // 200))
+    some.settle(reserved(some, need(90, PICO // 200)), known(90, PICO // 200))
     with pytest.raises(BudgetSpent, match=r"^limits\.max_tokens = 100 is used up: 90 tokens .* may take 11\..*--set"):
         some.fits(need(11))
     with pytest.raises(BudgetSpent, match=r"^limits\.max_usd = 0\.01 is used up: 0\.005000 USD .* cost 0\.006000\."):
@@ -103,7 +107,7 @@ def test_budget_known_plus_possible_spend_never_exceeds_cap(usd: float, requests
             some.settle(entry, Outcome(Billing.UNKNOWN))
             spent += oldest
             continue
-        entry = some.reserve(need(1, worst))
+        entry = reserved(some, need(1, worst))
         if ending == "open":
             open_.append((entry, worst))
         elif ending == "known":

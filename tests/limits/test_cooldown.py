@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from support.clock import nothing, now, run
 from support.transport import FakeTransport
 
-from scorer.client.client import Endpoint, HttpClient, ModelTerms
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
+from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.errors import SetupError
 from scorer.files.files import LocalFiles

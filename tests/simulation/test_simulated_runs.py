@@ -19,7 +19,8 @@ from simulation.settings import drawn
 from simulation.simulated_run import SimulatedRun
 from simulation.world import World
 
-from scorer.client.client import Endpoint, HttpClient
+from scorer.client.client import HttpClient
+from scorer.client.endpoints import Endpoint
 from scorer.client.providers import completions
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.engine.dedupe import Deduplicator

@@ -159,8 +159,8 @@ class Connection(asyncio.Protocol):
         if reader.complete:
             if self._early or not reader.keep_alive:
                 self._completed()
-            else:
-                self._wake()
+            elif not self._waiter.done():
+                self._waiter.set_result(None)
         elif reader.needs > self.granted:
             assert self._transport is not None
             self._transport.pause_reading()

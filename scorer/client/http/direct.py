@@ -72,7 +72,7 @@ class DirectTransport:
                 return await self._slowly(target, connection, due, timeout_s)
             parts = reader.parts
             whole = parts[0] if len(parts) == 1 else b"".join(parts)
-            return Reply(reader.status, RawHeaders(reader.head), whole, connection)
+            return Reply(reader.status, RawHeaders(reader.head, reader.lower), whole, connection)
         except asyncio.CancelledError:
             unsent = connection.unsent
             connection.drop()
@@ -102,7 +102,8 @@ class DirectTransport:
             raise Unsent from None
 
     async def _connected(self, target: Target, *, fresh: bool) -> Connection:
-        if not fresh and (idle := self._pool.take(target.origin)) is not None:  # while this waited for its place
+        idle = None if fresh else self._pool.idle(target.origin, placed=True)  # it came while this waited for its place
+        if idle is not None:
             return idle
         for _ in range(TRIES):
             connection = await self._connector.connect(target.origin, target.shown, self._pool.lost)
@@ -134,7 +135,7 @@ class DirectTransport:
                 body = await unpacked_body(reader.parts, reader.coding, target.shown, room, taken)
             else:
                 body = b"".join(reader.parts)
-            return Reply(reader.status, RawHeaders(reader.head), body, connection)
+            return Reply(reader.status, RawHeaders(reader.head, reader.lower), body, connection)
         finally:
             self._inflow.leave(connection)
 

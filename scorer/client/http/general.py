@@ -188,7 +188,8 @@ class GeneralTransport:
             raise aiohttp.ClientError
         body.line.end()
         head = body.line.head
-        return Reply(response.status, RawHeaders(head) if head else response.headers, b"".join(parts), body.line)
+        headers = RawHeaders(head, head.lower()) if head else response.headers
+        return Reply(response.status, headers, b"".join(parts), body.line)
 
     async def _room(self, body: _Body, deadline: asyncio.Timeout, size: int) -> None:
         """Waits for room in memory; the deadline stands still meanwhile."""

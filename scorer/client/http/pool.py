@@ -26,23 +26,20 @@ class ConnectionPool:
         self._timer: asyncio.TimerHandle | None = None
         self._made = 0
 
-    def idle(self, origin: Origin) -> Connection | None:
-        """The connection to `origin` that was used last, with its place taken; None without one, or without a place."""
-        if not self._free or not origin.idle or (found := self.take(origin)) is None:
-            return None
-        self._free -= 1
-        return found
+    def idle(self, origin: Origin, *, placed: bool = False) -> Connection | None:
+        """The connection to `origin` that was used last, with its place taken; None without one, or without a place.
 
-    def take(self, origin: Origin) -> Connection | None:
-        """As `idle`, for who has a place.
-
-        Connections that ended, or on which unrequested bytes came, are closed on the way.
+        Who is `placed` has a place already. Connections that ended, or on which unrequested bytes came, are closed on
+        the way.
         """
+        if not (placed or self._free):
+            return None
         idle, now = origin.idle, self._loop.time()
         while idle:
             connection = idle.popitem()[0]
             young = now - connection.opened_at < OLDEST_S * connection.share
             if young and now - connection.idle_since < KEPT_S and connection.at_rest:
+                self._free -= not placed
                 return connection
             connection.drop()
         return None

@@ -8,22 +8,16 @@ from collections.abc import Iterator, Mapping
 class RawHeaders(Mapping[str, str]):
     """Headers by lower-case name, from the bytes of a head. Lookups ignore case; of a repeated header the first counts.
 
-    `head` is a status line and header lines, each ended by CRLF, and an empty line. It must be valid HTTP/1.1.
+    `head` is a status line and header lines, each ended by CRLF, and an empty line. It must be valid HTTP/1.1. `lower`
+    is the same in lower case: what does not stand in it is in no header, and is looked up there without parsing.
     """
 
-    __slots__ = ("_head", "_parsed")
+    __slots__ = ("_head", "_parsed", "lower")
 
-    def __init__(self, head: bytes) -> None:
+    def __init__(self, head: bytes, lower: bytes) -> None:
         self._head = head
+        self.lower = lower
         self._parsed: dict[str, str] | None = None
-
-    def mentions(self, *words: bytes) -> bool:
-        """True where one of these lower-case words stands anywhere in the head. Parses nothing."""
-        lower = self._head.lower()
-        for word in words:  # noqa: SIM110 - `any` and a generator take twice as long
-            if lower.find(word) >= 0:  # `in` takes twice as long for bytes
-                return True
-        return False
 
     def __getitem__(self, name: str) -> str:
         return self._all[name.lower()]

@@ -35,8 +35,9 @@ class NotDecoded(NotSpoken):
 class ReplyReader:
     """The reply to one request at a time: `begin`, `feed` until `complete`, and `finish` at the end of the bytes.
 
-    `status` and `head` are 0 and b"" until the head is complete. `coding` is the content coding ("" for none) of what
-    is in `parts`. `needs` is how many bytes the body is known to take: its declared length, else what came.
+    `status` and `head` are 0 and b"" until the head is complete; `lower` is the head in lower case. `coding` is the
+    content coding ("" for none) of what is in `parts`. `needs` is how many bytes the body is known to take: its
+    declared length, else what came.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class ReplyReader:
         "complete",
         "head",
         "keep_alive",
+        "lower",
         "needs",
         "parts",
         "status",
@@ -64,7 +66,7 @@ class ReplyReader:
     def begin(self) -> None:
         """Forgets the last reply. Only after a whole one: the parser goes on where it stands."""
         self.status = 0
-        self.head = b""
+        self.head = self.lower = b""
         self.coding = ""
         self.parts: list[bytes] = []
         self.needs = 0
@@ -141,7 +143,7 @@ class ReplyReader:
             self._chunked = True
         if lower.find(b"\r\ncontent-encoding:") >= 0:
             self.coding = content_coding(b", ".join(_values(lower, b"content-encoding")).decode("latin-1"))
-        self.status, self.head = status, head
+        self.status, self.head, self.lower = status, head, lower
         self._before += end
         self._raw = b""
 

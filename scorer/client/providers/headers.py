@@ -36,7 +36,7 @@ _IN_WORDS = pattern(
 
 
 _KNOWN = ("x-ratelimit-", "retry-after")
-_KNOWN_BYTES = tuple(name.encode() for name in _KNOWN)
+_RATE_LIMIT, _RETRY_AFTER = (name.encode() for name in _KNOWN)
 _NOTHING_SAID = RateHint()
 
 
@@ -46,7 +46,8 @@ def rate_hint(headers: Mapping[str, str]) -> RateHint:
     A reset is a duration as OpenAI writes it ("6m0s", "120ms") or a bare number of seconds.
     """
     if isinstance(headers, RawHeaders):
-        if not headers.mentions(*_KNOWN_BYTES):
+        lower = headers.lower
+        if lower.find(_RATE_LIMIT) < 0 and lower.find(_RETRY_AFTER) < 0:  # `in` takes twice as long for bytes
             return _NOTHING_SAID
     elif not any(name.startswith(_KNOWN) for name in map(str.lower, headers)):
         return _NOTHING_SAID
