@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from scorer.inputs.arrow_rows import ArrowRows
 from scorer.inputs.column_paths import roots
-from scorer.inputs.formats.byte_stream import hashed
+from scorer.inputs.formats.byte_stream import HashedFile, hashed
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
 from scorer.inputs.patience import is_systems, short
 from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, UnreadableRows
@@ -82,8 +83,19 @@ def _is_file(file: BinaryIO) -> bool:
 
 def _reader(file: BinaryIO, fields: Sequence[int] | None) -> Any:
     options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
-    open_it = pa.ipc.open_file if _is_file(file) else pa.ipc.open_stream
-    return open_it(pa.PythonFile(file, mode="r"), options=options)
+    if _is_file(file):
+        return pa.ipc.open_file(_readable(file), options=options)
+    return pa.ipc.open_stream(pa.PythonFile(file, mode="r"), options=options)
+
+
+def _readable(file: BinaryIO) -> Any:
+    """The file for Arrow. A local one is read by Arrow itself: through Python each buffer would be in memory twice.
+
+    Its parts are not read in order, so nothing is hashed as they are read.
+    """
+    plain = file.plain if isinstance(file, HashedFile) else file
+    place = f"/dev/fd/{plain.fileno()}" if type(plain) is io.BufferedReader else ""
+    return pa.OSFile(place, "rb") if place and os.path.exists(place) else pa.PythonFile(file, mode="r")
 
 
 def _batches(file: BinaryIO, fields: Sequence[int]) -> Iterator[pa.RecordBatch]:

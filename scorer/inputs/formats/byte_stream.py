@@ -33,6 +33,11 @@ class HashedFile:
         self._ahead = 0 if isinstance(file, io.BufferedReader | io.BytesIO) else AHEAD_BYTES
         self._held, self._used = b"", 0
 
+    @property
+    def plain(self) -> BinaryIO:
+        """The file itself; what is read from it is not hashed."""
+        return self._file
+
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size) if not self._ahead else self._read_ahead(size)
         if self._at == self._hashed:

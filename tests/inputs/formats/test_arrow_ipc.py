@@ -1,0 +1,42 @@
+"""Promise: a local Arrow file is read by Arrow itself, not through Python, which would hold each buffer twice."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pytest
+
+from scorer.inputs.formats.arrow_ipc import ArrowIpc
+from scorer.inputs.formats.byte_stream import HashedFile
+from scorer.inputs.formats.protocol import Wanted
+
+TABLE = pa.table({"id": list(range(5)), "text": list("abcde")})
+
+
+def rows_of(file: BinaryIO) -> list[object]:
+    pieces: list[Any] = list(ArrowIpc().batches(file, Wanted(["text"], 5)))
+    return [value for piece in pieces for value in piece.rows.values("text", {})]
+
+
+def test_only_a_file_that_is_not_local_is_read_through_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.arrow"
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, TABLE.schema) as writer:
+        writer.write_table(TABLE, max_chunksize=2)
+    through: list[object] = []
+    plain = pa.PythonFile
+
+    def counted(file: BinaryIO, mode: str) -> object:
+        through.append(file)
+        return plain(file, mode=mode)
+
+    monkeypatch.setattr(pa, "PythonFile", counted)
+    with path.open("rb") as file:
+        assert rows_of(file) == list("abcde")
+        assert rows_of(file) == list("abcde")  # from its beginning again
+        assert rows_of(cast(BinaryIO, HashedFile(file))) == list("abcde")  # as a run opens it
+    assert through == []
+    assert rows_of(io.BytesIO(path.read_bytes())) == list("abcde")
+    assert through != []
