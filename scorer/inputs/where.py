@@ -64,9 +64,10 @@ class Where:
                 raise InputError(f"{self.shown} gives {found.dtype}, not true or false. Compare it with a value.")
         except pl.exceptions.PolarsError as error:
             types = ", ".join(f"{name} is {kind}" for name, kind in frame.schema.items())
-            raise InputError(
-                f"{self.shown} cannot be evaluated over {path}: {str(error).partition(chr(10))[0]}. There {types}."
-            ) from error
+            why = str(error).partition("\n")[0].partition(" (create native python")[0]
+            time = next((name for name, kind in frame.schema.items() if kind.is_temporal()), None)
+            hint = f" Compare a date or time after a cast: {time}::timestamp > '2026-01-31'::timestamp." if time else ""
+            raise InputError(f"{self.shown} cannot be evaluated over {path}: {why}. There {types}.{hint}") from error
         belongs: Mask = np.array(found.cast(pl.Boolean).fill_null(False).to_numpy(), dtype=bool)
         return belongs
 
