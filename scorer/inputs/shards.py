@@ -24,6 +24,9 @@ from scorer.types import Shard
 SETTLED_S = 10.0
 """A file of a format without an end mark counts as finished once it is unchanged for so many seconds."""
 
+LARGEST_DECIMAL = 38
+"""Digits of a decimal that polars, Delta and Iceberg can read."""
+
 TOLD_BYTES = 500_000_000
 """A first look at more bytes than these is announced, for it takes seconds."""
 
@@ -166,6 +169,13 @@ def _column_mistakes(
             f"{path} has several columns called {', '.join(map(repr, several))}, so that it is unknown "
             "which is meant. Write it again with a name for each."
         )
+    kinds = {name: found.schema.field(name).type for name in kept if names.count(name) == 1}
+    mistakes += [
+        f"{path}: column {name!r} is {kind}, and results keep {LARGEST_DECIMAL} digits at most. Leave it out of "
+        "input.keep, or cast it."
+        for name, kind in kinds.items()
+        if pa.types.is_decimal(kind) and kind.precision > LARGEST_DECIMAL
+    ]
     return mistakes
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from scorer.errors import InputError
+from scorer.files.files import LocalFiles
 from scorer.inputs.arrow_rows import ArrowRows
+from scorer.inputs.shards import first_look
 from scorer.output.tables import _array
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("tool_calls", pa.null())])
@@ -39,3 +45,20 @@ def test_a_nested_text_that_is_not_utf8_is_named_beside_a_field_without_values()
     values = ArrowRows(pa.RecordBatch.from_arrays([wrong], names=["kept"])).exact("kept", bad)
     assert values == [{"x": "a", "n": None}, None]
     assert bad == {1: "column 'kept' holds a text that is not UTF-8."}
+
+
+@pytest.mark.parametrize(("digits", "refused"), [(38, False), (39, True)])
+def test_a_kept_decimal_that_results_cannot_hold_is_refused(tmp_path: Path, digits: int, *, refused: bool) -> None:
+    column = pa.array([Decimal("1.10")], pa.decimal256(digits, 2) if refused else pa.decimal128(digits, 2))
+    pq.write_table(pa.table({"text": ["a"], "price": column}), tmp_path / "s.parquet")
+    stats = LocalFiles().find([str(tmp_path)])
+
+    def look(kept: list[str]) -> int:
+        return len(first_look(LocalFiles(), stats, {stats[0].path: "s"}, ["text", *kept], kept).shards)
+
+    assert look([]) == 1
+    if not refused:
+        assert look(["price"]) == 1
+        return
+    with pytest.raises(InputError, match=r"column 'price' is decimal256\(39, 2\), and results keep 38 digits at most"):
+        look(["price"])
