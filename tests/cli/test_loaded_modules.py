@@ -5,6 +5,7 @@ A command that ends leaves nothing for the cycle collector.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,12 +64,15 @@ import atexit, sys
 
 atexit.register(lambda: print(*sys.modules))
 from scorer.cli.app import main
+from scorer.output import merge
 
-main(["run", sys.argv[1], "--quiet", "--set", "output.flush_rows=5"])
+if sys.argv[2] == "copied":
+    merge.FEW_RUNS = 0
+main(["run", sys.argv[1], "--quiet", "--set", "output.flush_rows=5", "--set", "limits.concurrency=1"])
 """
 
 
-def loaded(code: str, *arguments: str) -> set[str]:
+def loaded(code: str, *arguments: str | Path) -> set[str]:
     """The modules that a script names in its last line."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
@@ -92,12 +96,18 @@ def test_a_run_sends_its_first_request_before_it_loads_what_comes_later(tmp_path
 
 
 @pytest.mark.slow
-def test_a_whole_run_loads_no_masked_arrays(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: starts the real command."""
+def test_a_whole_run_loads_no_masked_arrays_and_arrows_kernels_only_to_copy_rows(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    """Slow: starts the real command twice."""
     shard(tmp_path / "in/a.parquet", 30)
-    modules = loaded(WHOLE_RUN, run_file(tmp_path, judge.url))
-    assert "pyarrow.compute" in modules, "no segments were merged"
-    assert "numpy.ma" not in modules
+    run = run_file(tmp_path, judge.url)
+    in_order = loaded(WHOLE_RUN, run, "in order")
+    shutil.rmtree(tmp_path / "out")
+    copied = loaded(WHOLE_RUN, run, "copied")
+    assert "pyarrow.compute" in copied, "no segments were merged"
+    assert "pyarrow.compute" not in in_order
+    assert "numpy.ma" not in in_order | copied
 
 
 @pytest.mark.slow
