@@ -86,6 +86,6 @@ def seconds_at_limits(
         if rates and None not in rates:
             times[name] = amount / sum(rates) * 60
     places = sum(concurrency(rate, load.model.provider) for rate in endpoints) or concurrency(limits, "recorded")
-    times["concurrency"] = requests / places * seconds_a_request
+    times["concurrency"] = max(requests / places, min(requests, 1)) * seconds_a_request  # one takes its time, too
     binding = max(times, key=lambda name: times[name])
     return times[binding], binding

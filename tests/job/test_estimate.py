@@ -291,6 +291,12 @@ def test_estimate_takes_the_slowest_model_and_the_sum_of_its_endpoints(tmp_path:
     assert (found.seconds, found.binding_limit) == (20.0, "requests_per_minute")
 
 
+def test_estimate_of_few_requests_takes_the_time_of_one(tmp_path: Path) -> None:
+    one = planned(tmp_path, {"prompt": "{a:fenced}"}, said="1", limits={"concurrency": 64})
+    few = planned(tmp_path, {"prompt": "{a:fenced}"}, limits={"concurrency": 64})
+    assert few.seconds == one.seconds >= 1
+
+
 def test_estimate_charges_token_limits_the_limit_in_model_extra(tmp_path: Path) -> None:
     found = panel(tmp_path, {"extra": {"max_tokens": 600}}, output_tokens_per_minute=6000.0)
     assert (found.seconds, found.binding_limit) == (60.0, "output_tokens_per_minute")
