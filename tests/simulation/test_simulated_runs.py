@@ -19,7 +19,7 @@ from simulation.settings import drawn
 from simulation.simulated_run import SimulatedRun
 from simulation.world import World
 
-from scorer.client.client import HttpClient
+from scorer.client.attempt import Attempts
 from scorer.client.endpoints import Endpoint
 from scorer.client.providers import completions
 from scorer.client.repeated_replies import DuplicateReplies
@@ -242,7 +242,7 @@ def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:
 
 def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
     """The client repeats a failed request at once and settles it, but does not pass the queue."""
-    once = HttpClient._once
+    once = Attempts.once
 
     class Unasked:
         """An endpoint's limits, with a way past them."""
@@ -257,13 +257,13 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
             assert isinstance(self._limits, LocalLimiter)
             return self._limits._take(need)
 
-    async def eager(self: HttpClient, endpoint: Endpoint, request: Request, *more: Any) -> Completion:
+    async def eager(self: Attempts, endpoint: Endpoint, request: Request, *more: Any) -> Completion:
         try:
             return await once(self, endpoint, request, *more)
         except Unreachable:
             return await once(self, replace(endpoint, limits=Unasked(endpoint.limits)), request, *more)
 
-    patch.setattr(HttpClient, "_once", eager)
+    patch.setattr(Attempts, "once", eager)
 
 
 @pytest.mark.slow

@@ -58,7 +58,8 @@ def segments(folder: Path) -> list[str]:
 
 
 def test_workers_split_one_large_shard_and_request_each_row_once(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: two processes start."""
+    """Slow: two processes start, and the rows last longer than the later one needs for it."""
+    judge.configure(latency_median_s=0.15)
     shard(tmp_path / "in/a.parquet", ROWS)
     ran = scorer("run", run_file(tmp_path, judge.url, **SMALL_STEPS), "--workers", 2, "--json")
     assert ran.code == 0, ran.err
