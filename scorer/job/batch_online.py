@@ -72,6 +72,10 @@ class OnlineRows:
         """None before anything was asked online."""
         return None if self._scoring is None else self._scoring.load
 
+    @property
+    def places(self) -> int:
+        return 0 if (scoring := self._scoring) is None else scoring.places
+
     async def rest(self, state: BatchState, *, todo: bool) -> None:
         """Asks the rows that have no result; with `todo`, only those that are in no batch."""
         masks = [

@@ -171,6 +171,10 @@ class BatchScoring:
         return replace(online, why=online.why or why)
 
     @property
+    def places(self) -> int:
+        return self._online.places
+
+    @property
     def batches(self) -> Outside:
         live = [] if self._state is None else self._state.chunks.live
         since = [one.chunk.sending_at for one in live if one.chunk.sending_at]

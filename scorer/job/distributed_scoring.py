@@ -99,7 +99,7 @@ class DistributedScoring:
 
     @property
     def concurrency(self) -> Range:
-        return concurrency_range(self._opened.plan.spec, self.load.places, self._workers)
+        return concurrency_range(self._opened.plan.spec, self.places, self._workers)
 
     def hurry(self) -> None:
         if self._owner is not None:
@@ -118,6 +118,12 @@ class DistributedScoring:
         if self._round is not None:
             return self._round.load
         return LimiterStats() if self._owner is None else self._owner.broker.load
+
+    @property
+    def places(self) -> int:
+        if (last := self._round) is not None:
+            return last.places
+        return 0 if self._owner is None else self._owner.broker.places
 
     @property
     def batches(self) -> BatchesOut:

@@ -234,7 +234,8 @@ class Job:
         await offload(stop.conclude)
 
     def _in_flight(self) -> int:
-        return (self._scoring.load.places if self._scoring is not None else 0) or IN_FLIGHT
+        """How many requests may be in flight. The reader's thread asks."""
+        return (self._scoring.places if self._scoring is not None else 0) or IN_FLIGHT
 
     def _published(self, manifest: Manifest) -> AbstractAsyncContextManager[Publishing | None]:
         """The run's publishing; None where it has no output.publish, and in a rehearsal."""

@@ -71,6 +71,11 @@ class Scoring(Protocol):
     @property
     def load(self) -> LimiterStats: ...
     @property
+    def places(self) -> int:
+        """How many requests may be in flight; 0 where it is not known yet. Any thread may ask."""
+        ...
+
+    @property
     def batches(self) -> BatchesOut:
         """The provider batches that are out."""
         ...
@@ -178,7 +183,7 @@ class LocalScoring:
 
     @property
     def concurrency(self) -> Range:
-        return concurrency_range(self._opened.plan.spec, self.load.places, 1)
+        return concurrency_range(self._opened.plan.spec, self.places, 1)
 
     def hurry(self) -> None:
         pass  # the caller of the job hurries the storage of this process itself
@@ -198,6 +203,10 @@ class LocalScoring:
     @property
     def load(self) -> LimiterStats:
         return limiter_stats(self._limits, self._clock())
+
+    @property
+    def places(self) -> int:
+        return sum(one.concurrency for one in self._limits)
 
     @property
     def batches(self) -> BatchesOut:

@@ -248,6 +248,11 @@ class Broker:
         return self._ledgers.totals + Totals()
 
     @property
+    def places(self) -> int:
+        """How many requests all workers may have in flight, by their last reports. Any thread may ask."""
+        return sum(pace.places for known in list(self._ledgers.workers.values()) for pace in known.paces)
+
+    @property
     def load(self) -> LimiterStats:
         """The limiter statistics of all workers, by their last reports."""
         paces = [pace for known in self._ledgers.workers.values() for pace in known.paces]
@@ -257,7 +262,7 @@ class Broker:
         return LimiterStats(
             tokens_per_minute=sum(rates.tokens_per_minute or 0.0 for rates in self._endpoints.rates) or None,
             in_flight=sum(pace.in_flight for pace in paces),
-            places=sum(pace.places for pace in paces),
+            places=self.places,
             held_back_by=largest([pace.waits for pace in paces]),
             outage_s=max(down) if down and len(down) == len(paces) else None,
             met=any(pace.met for pace in paces),

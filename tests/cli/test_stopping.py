@@ -40,7 +40,7 @@ def decided(folder: Path) -> dict[str, object]:
 
 def test_killed_runs_and_workers_decide_on_the_same_items(tmp_path: Path) -> None:
     """Slow: three runs, one of them with two workers."""
-    with RehearsalProcess(replace(JUDGE, latency_median_s=0.02)) as judge:
+    with RehearsalProcess(replace(JUDGE, latency_median_s=0.1)) as judge:
         runs = {}
         for name in ("whole", "killed", "workers"):
             board(tmp_path / name)
@@ -52,14 +52,15 @@ def test_killed_runs_and_workers_decide_on_the_same_items(tmp_path: Path) -> Non
             wait_until(lambda: (seen := standing(tmp_path / "killed")) is not None and seen.scored > 20)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        assert scorer("run", runs["killed"]).code == 0
-        assert scorer("run", runs["workers"], "--workers", "2").code == 0
+        for ran in (scorer("run", runs["killed"]), scorer("run", runs["workers"], "--workers", "2")):
+            assert ran.code == 0, ran.err
     answer = decided(tmp_path / "whole")
     assert answer["systems"] == ["s1"]
     assert decided(tmp_path / "killed") == answer
     assert decided(tmp_path / "workers") == answer
     for name in runs:
-        assert scorer("verify", tmp_path / name / "out").code == 0
+        verified = scorer("verify", tmp_path / name / "out")
+        assert verified.code == 0, verified.out
 
 
 def test_run_file_says_every_mistake_in_stop_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,8 +18,11 @@ from scorer.config.stop_question import parse_question
 from scorer.errors import BudgetSpent, OutputError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.estimate import estimate
+from scorer.job.job import Job
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
+from scorer.job.scoring import Scoring
+from scorer.limits.load import LimiterStats
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
 from scorer.report.page.strip import progress
@@ -338,3 +342,16 @@ def test_analyses_of_a_folder_that_stopped_show_its_intervals_and_withhold_a_cho
     assert coverage is not None
     assert (coverage.text(), coverage.answer) == ("", None)
     assert progress({"": whole}, ["s0", "s1", "s2"]).withheld is None
+
+
+def test_reader_asks_how_many_requests_may_be_in_flight_without_the_statistics_of_the_loops_thread() -> None:
+    class Asked:
+        places = 3
+
+        @property
+        def load(self) -> LimiterStats:
+            raise AssertionError("only the loop's thread may read what changes with each request")
+
+    job = Job.__new__(Job)
+    job._scoring = cast(Scoring, Asked())
+    assert job._in_flight() == 3
