@@ -27,7 +27,7 @@ from scorer.client.providers.completions import (
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
 from scorer.client.providers.learned import LearnedSettings, merged, refusal
-from scorer.client.providers.reasoning import Reasoning, openai_forms, style_of
+from scorer.client.providers.reasoning import FAMILY, Reasoning, openai_forms, style_of
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import openai_schema_forms
 from scorer.client.providers.tiers import OpenAITiers, our_word
@@ -39,8 +39,8 @@ _OLD_LIMIT = "max_tokens"
 _NEW_LIMIT = "max_completion_tokens"
 _LIMITS = (_OLD_LIMIT, _NEW_LIMIT)
 _TIER_HEADER = "x-gemini-service-tier"
-# A family name, perhaps behind a vendor's ("openai/o3-mini"); gpt-5-chat is no reasoning model but takes the new name.
-_REASONING = pattern(r"(?:^(?:ft:)?|/)(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
+# gpt-5-chat is no reasoning model but takes the new name.
+_REASONING = pattern(FAMILY + r"(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
 _NOT_TAKEN = pattern(
     r"not supported|unsupported|unrecognized|unknown|unexpected|not permitted|not allowed|extra (?:inputs?|fields?)",
     re.IGNORECASE,

@@ -45,9 +45,9 @@ def room_for(reasoning: Reasoning, name: str) -> int:
     return max(tokens_of(reasoning), least)
 
 
-_NEVER_WITHOUT = pattern(
-    r"(?:^(?:ft:)?|/)(?:o[134](?:$|-)|gpt-5(?:$|-(?!chat))|gemini-(?:2\.5|3[^/]*)-pro)", re.IGNORECASE
-)
+FAMILY = r"(?:^(?:ft:)?|/)"
+"""What stands before the name of a family: nothing, the mark of a fine-tuned model, or a vendor's name and a slash."""
+_NEVER_WITHOUT = pattern(FAMILY + r"(?:o[134](?:$|-)|gpt-5(?:$|-(?!chat))|gemini-(?:2\.5|3[^/]*)-pro)", re.IGNORECASE)
 
 
 def reasons(reasoning: Reasoning) -> bool:
@@ -129,7 +129,7 @@ def converse_forms(reasoning: Reasoning, name: str) -> list[Fields]:
 # Families that reason unless they are told not to. gpt-5-chat is no reasoning model, and gpt-5.1 and later do not by
 # themselves.
 _BY_ITSELF = pattern(
-    r"(?:^(?:ft:)?|/)(?:o[134](?:$|-)|gpt-5(?:$|-(?!chat))|gpt-oss|deepseek-(?:reasoner|r1|v4)|gemini-(?:2\.5|3)|"
+    FAMILY + r"(?:o[134](?:$|-)|gpt-5(?:$|-(?!chat))|gpt-oss|deepseek-(?:reasoner|r1|v4)|gemini-(?:2\.5|3)|"
     r"grok-4|qwq|qwen-?3(?!.*instruct)|magistral)",
     re.IGNORECASE,
 )
