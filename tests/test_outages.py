@@ -30,7 +30,8 @@ from scorer.cli.terminal import line
 from scorer.client.transport import HttpTransport
 from scorer.errors import Interrupted, SetupError, TooManyFailed
 from scorer.files.files import LocalFiles
-from scorer.job.job import Callbacks, Job
+from scorer.job.callbacks import Callbacks
+from scorer.job.job import Job
 from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from scorer.output.progress import Snapshot
 from scorer.output.status import Status, status

@@ -14,7 +14,8 @@ from scorer.errors import BatchesOut, SpecError
 from scorer.files.router import AnyFiles
 from scorer.frozen import dataclass
 from scorer.job.by_hand import ByHand
-from scorer.job.job import Callbacks, Job
+from scorer.job.callbacks import Callbacks
+from scorer.job.job import Job
 from scorer.processes.event_loop import run_blocking
 
 

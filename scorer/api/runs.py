@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scorer.api.notebook import NotebookProgress, notebook_output
 from scorer.api.run_result import RunResult, run_result
@@ -17,14 +17,17 @@ from scorer.config.run_file_types import RunFileDict
 from scorer.config.spec import Spec
 from scorer.errors import SpecError
 from scorer.files.router import AnyFiles
+from scorer.job.callbacks import Callbacks
 from scorer.job.control_socket import served
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import ALL, Choice
-from scorer.job.job import Callbacks, Job
-from scorer.job.retry import Retry
+from scorer.job.job import Job
 from scorer.judges.function_source import SESSION
 from scorer.output.progress import Snapshot
 from scorer.processes.event_loop import run_blocking
+
+if TYPE_CHECKING:
+    from scorer.job.retry import Retry
 
 RunFile = RunFileDict | Spec | str | Path | Mapping[str, Any]
 """A run: the path of a run file, a dict with a run file's names, or a `Spec`."""

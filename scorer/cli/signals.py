@@ -13,14 +13,15 @@ from scorer.cli.progress_views import View
 from scorer.cli.terminal import TerminalView
 from scorer.errors import Interrupted
 from scorer.files.router import HURRY_S, AnyFiles
+from scorer.job.callbacks import Callbacks
 from scorer.job.control_socket import served
 from scorer.job.forget import ALL, Choice
-from scorer.job.job import Callbacks, Job
-from scorer.job.retry import Retry
+from scorer.job.job import Job
 from scorer.output.status import Status
 
 if TYPE_CHECKING:
     from scorer.job.distributed_scoring import MakeLauncher
+    from scorer.job.retry import Retry
 
 
 class Stages:

@@ -54,6 +54,8 @@ class Control:
         """The changes of this start, the oldest first."""
         self.last_at: float | None = None
         """When the last of them was made, in seconds since 1970."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each change."""
         self._apply = apply
         self._concurrency = concurrency
         self._tell = tell
@@ -98,6 +100,7 @@ class Control:
         self.changes.append(change)
         self.last_at = now
         self._tell(change)
+        self.on_change()
         return change
 
     def _checked_concurrency(self, value: Any) -> int:

@@ -32,13 +32,11 @@ from scorer.types import Shard
 def keep_columns(plan: RunPlan, files: Files, layout: Layout, manifest: Manifest) -> Manifest:
     """The manifest once every stored result has the columns of `input.keep`, and no other of the input's.
 
-    Blocking. Nothing where they are as they were. Raises OutputError where the input is gone or changed, or a result
-    file is damaged, InputError where the input lacks a column or cannot be read, each before that file is touched.
-    While files are replaced, `kept` of run.json is null.
+    Blocking. Raises OutputError where the input is gone or changed, or a result file is damaged, InputError where the
+    input lacks a column or cannot be read, each before that file is touched. While files are replaced, `kept` of
+    run.json is null.
     """
     wanted = tuple(plan.spec.input.keep)
-    if manifest.kept == wanted:
-        return manifest
     stored = [(shard, paths) for shard in manifest.shards if (paths := _files_of(files, layout, manifest, shard))]
     schemas = _checked(plan, files, manifest.shards)
     edition = manifest.edition + bool(stored)

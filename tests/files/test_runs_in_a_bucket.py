@@ -124,7 +124,8 @@ import os, sys, tomllib
 from scorer.build.plan import check
 from scorer.errors import ScorerError
 from scorer.processes.event_loop import on_loop
-from scorer.job.job import Callbacks, Job
+from scorer.job.callbacks import Callbacks
+from scorer.job.job import Job
 from scorer.files.router import AnyFiles
 os.chdir(sys.argv[3])
 plan = check(tomllib.loads(open("run.toml").read()))

@@ -22,8 +22,9 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BudgetSpent, SpecError
 from scorer.files.files import LocalFiles
+from scorer.job.callbacks import Callbacks
 from scorer.job.control import CONCURRENCY, MAX_TOKENS, MAX_USD, PAUSED, described
-from scorer.job.job import Callbacks, Job
+from scorer.job.job import Job
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
 from scorer.output.progress import Snapshot, snapshot_of

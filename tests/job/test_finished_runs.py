@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.inprocess import Run
 
-from scorer.job import job
+from scorer.job import scoring_pass
 
 
 def test_finished_run_with_metrics_starts_no_metric_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +17,7 @@ def test_finished_run_with_metrics_starts_no_metric_process(tmp_path: Path, monk
     def counted(*arguments: Any, **named: Any) -> None:
         made.append(arguments)
 
-    monkeypatch.setattr(job, "make_measure", counted)
+    monkeypatch.setattr(scoring_pass, "make_measure", counted)
     run = Run(tmp_path, 5)
     assert run.run().state == "complete"
     assert len(made) == 1

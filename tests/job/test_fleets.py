@@ -23,7 +23,8 @@ from scorer.build.plan import check
 from scorer.client.fleet import READ_S
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
-from scorer.job.job import Callbacks, Job
+from scorer.job.callbacks import Callbacks
+from scorer.job.job import Job
 from scorer.output.status import Status
 from scorer.types import Call, Reply
 

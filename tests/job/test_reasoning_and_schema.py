@@ -20,8 +20,9 @@ from scorer.build.plan import check
 from scorer.cli.run_text import plan_text, summary_text
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles
+from scorer.job.callbacks import Callbacks
 from scorer.job.estimate import Estimate, estimate
-from scorer.job.job import Callbacks, Job
+from scorer.job.job import Job
 from scorer.output.status import Status
 from scorer.output.verify.folder import verify
 

@@ -18,10 +18,10 @@ from scorer.config.stop_question import parse_question
 from scorer.errors import BudgetSpent, OutputError, SpecError
 from scorer.files.files import LocalFiles
 from scorer.job.estimate import estimate
-from scorer.job.job import Job
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.job.scoring import Scoring
+from scorer.job.under_way import UnderWay
 from scorer.limits.load import LimiterStats
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
@@ -352,6 +352,6 @@ def test_reader_asks_how_many_requests_may_be_in_flight_without_the_statistics_o
         def load(self) -> LimiterStats:
             raise AssertionError("only the loop's thread may read what changes with each request")
 
-    job = Job.__new__(Job)
-    job._scoring = cast(Scoring, Asked())
-    assert job._in_flight() == 3
+    under_way = UnderWay()
+    under_way.scoring = cast(Scoring, Asked())
+    assert under_way.places == 3

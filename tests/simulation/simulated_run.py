@@ -31,7 +31,8 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BudgetSpent, Interrupted, SpecError, StorageError
 from scorer.files.files import LocalFiles
-from scorer.job.job import Callbacks, Job
+from scorer.job.callbacks import Callbacks
+from scorer.job.job import Job
 from scorer.limits import budget
 from scorer.output import ledger
 from scorer.output import segments as seg

@@ -26,7 +26,7 @@ from scorer.client.repeated_replies import DuplicateReplies
 from scorer.engine.dedupe import Deduplicator
 from scorer.errors import Unreachable
 from scorer.files import files
-from scorer.job import job
+from scorer.job import scoring_pass
 from scorer.limits import Admission, Billing, Demand, LocalLimiter, Outcome, Permit
 from scorer.limits.bills import LearnedBilling
 from scorer.limits.cooldown import Cooldown
@@ -226,7 +226,7 @@ def a_second_signal_cuts_the_last_store(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(segment_writer, "shielded", interrupted)
     patch.setattr(sealer, "shielded", interrupted)
-    patch.setattr(job, "shielded", interrupted)
+    patch.setattr(scoring_pass, "shielded", interrupted)
 
 
 def late_429s_cut_again(patch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,9 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.files.files import LocalFiles
 from scorer.job.batch_state import Waiting
+from scorer.job.callbacks import Callbacks
 from scorer.job.forget import Choice
-from scorer.job.job import Callbacks, Job
+from scorer.job.job import Job
 from scorer.job.retry import Retry
 from scorer.output.status import Status
 from scorer.types import Call, Reply

@@ -24,8 +24,9 @@ from scorer.build.plan import check
 from scorer.errors import Interrupted
 from scorer.files.files import LocalFiles
 from scorer.job.by_hand import ByHand
+from scorer.job.callbacks import Callbacks
 from scorer.job.forget import Choice
-from scorer.job.job import Callbacks, Job
+from scorer.job.job import Job
 from scorer.job.retry import Retry
 from scorer.output.status import Status
 from scorer.output.verify.folder import Verdict, verify

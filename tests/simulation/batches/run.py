@@ -26,8 +26,9 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BatchesOut, BudgetSpent, Interrupted
 from scorer.files.files import LocalFiles
+from scorer.job.callbacks import Callbacks
 from scorer.job.forget import Choice
-from scorer.job.job import Callbacks, Job
+from scorer.job.job import Job
 from scorer.output.status import Status
 from scorer.rehearsal.batches.ask import Ask, Reply
 
