@@ -25,8 +25,7 @@ from scorer.patterns import pattern
 def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
     """The run file as nested dicts. Raises SpecError that names the file, or the line that is not valid TOML."""
     try:
-        data = Path(path).read_bytes().decode("utf-8") if text is None else text
-        return tomllib.loads(data)
+        return tomllib.loads(Path(path).read_bytes().decode("utf-8-sig") if text is None else text)
     except FileNotFoundError:
         raise SpecError(
             [f"{path} does not exist. Give the path of a run file, or write one: scorer init {path}"]
@@ -46,7 +45,7 @@ def read_stdin() -> dict[str, Any]:
 
 def run_file_text(path: str) -> str:
     """The text of a run file that was read before; STDIN names the one on stdin."""
-    return _stdin_text() if path == STDIN else Path(path).read_text(encoding="utf-8")
+    return _stdin_text() if path == STDIN else Path(path).read_text(encoding="utf-8-sig")
 
 
 def _stdin_text() -> str:
@@ -58,7 +57,7 @@ def _stdin_text() -> str:
 
 @lru_cache(maxsize=1)
 def _all_of(stream: TextIO) -> str:
-    return stream.read()
+    return stream.read().removeprefix("\ufeff")
 
 
 Sets = Sequence[str] | Mapping[str, Any]

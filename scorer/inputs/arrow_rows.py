@@ -88,7 +88,7 @@ def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
         column = column.cast(kind)
     if not (pa.types.is_temporal(kind) or pa.types.is_dictionary(kind) or pa.types.is_nested(kind)):
         return _plain(column, name, bad)
-    if _holds_null_type(kind):  # no array is made of scalars of that type
+    if _beyond_scalars(kind):
         return _plain(column, name, bad)
     values = [scalar if scalar.is_valid else None for scalar in column]
     if not pa.types.is_temporal(kind) and not _is_utf8(column):
@@ -98,10 +98,21 @@ def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
     return values
 
 
-def _holds_null_type(kind: pa.DataType) -> bool:
-    """Whether a field or an element within it has a type without any value, as `tool_calls` of messages often has."""
+def _beyond_scalars(kind: pa.DataType) -> bool:
+    """Whether Arrow makes no array of scalars of this type: it holds a type without any value, or lists in a list.
+
+    `tool_calls` of messages often has a type without any value. A null list within a list is no part of a scalar.
+    """
+    if pa.types.is_null(kind):
+        return True
     inner = [kind.field(place).type for place in range(kind.num_fields)]
-    return any(pa.types.is_null(one) or _holds_null_type(one) for one in inner)
+    element = kind.item_type if pa.types.is_map(kind) else None if pa.types.is_struct(kind) else next(iter(inner), None)
+    return (element is not None and _is_list(element)) or any(map(_beyond_scalars, inner))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_map(kind)
 
 
 def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:

@@ -19,13 +19,11 @@ from scorer.inputs.formats import is_parquet
 from scorer.inputs.formats.content import FIRST_BYTES, content_hint, other_separator
 from scorer.inputs.formats.protocol import Contents, Unfinished
 from scorer.inputs.identity import contents
+from scorer.inputs.kept_types import unkept
 from scorer.types import Shard
 
 SETTLED_S = 10.0
 """A file of a format without an end mark counts as finished once it is unchanged for so many seconds."""
-
-LARGEST_DECIMAL = 38
-"""Digits of a decimal that polars, Delta and Iceberg can read."""
 
 TOLD_BYTES = 500_000_000
 """A first look at more bytes than these is announced, for it takes seconds."""
@@ -171,10 +169,9 @@ def _column_mistakes(
         )
     kinds = {name: found.schema.field(name).type for name in kept if names.count(name) == 1}
     mistakes += [
-        f"{path}: column {name!r} is {kind}, and results keep {LARGEST_DECIMAL} digits at most. Leave it out of "
-        "input.keep, or cast it."
+        f"{path}: column {name!r} is {kind}, and {why}. Leave it out of input.keep, or cast it."
         for name, kind in kinds.items()
-        if pa.types.is_decimal(kind) and kind.precision > LARGEST_DECIMAL
+        if (why := unkept(kind)) is not None
     ]
     return mistakes
 

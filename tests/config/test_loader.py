@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scorer.build.plan import RunPlan, check
-from scorer.config.loader import parse, read_toml, resolve_references, set_values
+from scorer.config.loader import parse, read_toml, resolve_references, run_file_text, set_values
 from scorer.config.spec import Input, JudgeOptions, Limits, Metrics, Model, Output, Spec
 from scorer.errors import SpecError
 
@@ -263,3 +263,10 @@ def test_set_values_reports_all_invalid_settings_at_once() -> None:
 def test_set_values_takes_any_text_or_raises_a_sentence(item: str) -> None:
     with contextlib.suppress(SpecError):
         assert isinstance(set_values({"limits": {"a": 1}, "b": [{"c": 1}], "d": 2}, [item]), dict)
+
+
+def test_a_byte_order_mark_before_a_run_file_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[output]\npath = "out"\n', encoding="utf-8-sig")
+    assert read_toml(str(path)) == {"output": {"path": "out"}}
+    assert run_file_text(str(path)).startswith("[output]")

@@ -43,7 +43,7 @@ class ArrowIpc:
 
     def schema(self, file: BinaryIO) -> pa.Schema:
         with _reader(file, None) as reader:
-            return reader.schema
+            return pa.schema([field.with_type(_decoded_type(field.type)) for field in reader.schema])
 
     def mark(self, file: BinaryIO, size: int) -> str:
         return hashed(file).rest()
@@ -58,7 +58,7 @@ class ArrowIpc:
                 stop = first + batch.num_rows
                 start = max(at, first)
                 if start < stop and (wanted.todo is None or wanted.todo[start:stop].any()):
-                    batch = batch.select(columns)
+                    batch = _decoded(batch.select(columns))
                     _validate(batch)
                     step = _step(batch)
                     for number in range(start, stop, step):
@@ -104,6 +104,21 @@ def _batches(file: BinaryIO, fields: Sequence[int]) -> Iterator[pa.RecordBatch]:
             yield from map(reader.get_batch, range(reader.num_record_batches))
         else:
             yield from reader
+
+
+def _decoded_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_run_end_encoded(kind) else kind
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with a value in each row where only the ends of runs have one, which Parquet and polars cannot hold."""
+    if not any(map(pa.types.is_run_end_encoded, batch.schema.types)):
+        return batch
+    import pyarrow.compute as pc
+
+    kinds = map(_decoded_type, batch.schema.types)
+    columns = [c if c.type == kind else pc.run_end_decode(c) for c, kind in zip(batch.columns, kinds, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _validate(batch: pa.RecordBatch) -> None:

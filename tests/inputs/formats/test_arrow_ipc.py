@@ -1,4 +1,6 @@
-"""Promise: a local Arrow file is read by Arrow itself, not through Python, which would hold each buffer twice."""
+"""Promises: a local Arrow file is read by Arrow itself, not through Python, which would hold each buffer twice; runs
+of equal values are read as rows.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +42,16 @@ def test_only_a_file_that_is_not_local_is_read_through_python(tmp_path: Path, mo
     assert through == []
     assert rows_of(io.BytesIO(path.read_bytes())) == list("abcde")
     assert through != []
+
+
+def test_a_run_end_encoded_column_is_read_and_kept_as_its_values(tmp_path: Path) -> None:
+    path = tmp_path / "a.arrow"
+    runs = pa.RunEndEncodedArray.from_arrays([2, 5], ["x", None])
+    table = TABLE.append_column("task", runs)
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+    with path.open("rb") as file:
+        assert ArrowIpc().schema(file).field("task").type == pa.string()
+        pieces: list[Any] = list(ArrowIpc().batches(file, Wanted(["text", "task"], 5)))
+    columns = [piece.rows.batch.column("task") for piece in pieces]
+    assert pa.chunked_array(columns).equals(pa.chunked_array([["x", "x", None, None, None]]))
