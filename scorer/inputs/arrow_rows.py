@@ -111,8 +111,8 @@ def _beyond_scalars(kind: pa.DataType) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_map(kind)
+    kinds = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.MapType)
+    return isinstance(kind, kinds)
 
 
 def _plain(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Which types a kept column may have: those that go through Python into Parquet, and that polars reads there."""
+"""Which types a kept column may have: those that Parquet holds and polars reads."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ which values that are no text stand as JSON. For `input.where` the rule holds wi
 objects alone is a struct, one of lists alone a list.
 
 CSV has no types: a column whose fields are all whole numbers, or all numbers, is int64 or float64, with empty fields as
-null; a number with leading zeros is text.
+null; a number with leading zeros is text, and so is a column with a whole number that neither type holds exactly.
 """
 
 from __future__ import annotations
@@ -106,7 +106,12 @@ def _number(text: str, kind: pa.DataType) -> Any:
         return None
     if pa.types.is_int64(kind) and _WHOLE.fullmatch(text):
         return int(text)
-    return float(text) if pa.types.is_float64(kind) and _NUMBER.fullmatch(text) else text
+    return float(text) if pa.types.is_float64(kind) and _NUMBER.fullmatch(text) and _exact_in_float(text) else text
+
+
+def _exact_in_float(text: str) -> bool:
+    """False for a whole number that loses digits as a float, as an id of 20 digits does."""
+    return not text.removeprefix("-").isdecimal() or abs(int(text)) <= _EXACT_IN_FLOAT
 
 
 def _shown(value: Any) -> str:
@@ -139,7 +144,9 @@ def _nested_type(values: Sequence[Any]) -> pa.DataType:
 def _csv_type(texts: Sequence[str]) -> pa.DataType:
     if texts and all(_WHOLE.fullmatch(text) and -(2**63) <= int(text) < 2**63 for text in texts):
         return pa.int64()
-    if texts and all(_NUMBER.fullmatch(text) and math.isfinite(float(text)) for text in texts):
+    if texts and all(
+        _NUMBER.fullmatch(text) and math.isfinite(float(text)) and _exact_in_float(text) for text in texts
+    ):
         return pa.float64()
     return pa.string()
 

@@ -53,7 +53,9 @@ def test_csv_makes_records_of_another_shape_bad_rows(tmp_path: Path) -> None:
         (["1", "-20", ""], pa.int64()),
         (["1", "2.5", "1e-3"], pa.float64()),
         (["01", "2"], pa.string()),
-        (["9223372036854775808"], pa.float64()),
+        (["1", "9007199254740993"], pa.int64()),
+        (["18446744073709551557"], pa.string()),
+        (["1.5", "9007199254740993"], pa.string()),
         (["", ""], pa.string()),
         (["1", "N/A"], pa.string()),
         (["nan", "inf"], pa.string()),
@@ -67,7 +69,8 @@ def test_csv_infers_column_types_from_fields(tmp_path: Path, fields: list[str], 
     if pa.types.is_string(kind):
         assert kept == fields
     else:
-        assert kept == [float(field) if field else None for field in fields]
+        number = int if pa.types.is_int64(kind) else float
+        assert kept == [number(field) if field else None for field in fields]
 
 
 def test_csv_reads_integers_as_numbers_in_keys_and_as_text_in_prompts(tmp_path: Path) -> None:
@@ -80,6 +83,12 @@ def test_csv_reads_integers_as_numbers_in_keys_and_as_text_in_prompts(tmp_path: 
 def test_csv_makes_a_later_field_of_another_type_a_bad_row(tmp_path: Path) -> None:
     path = written(tmp_path / "s.csv", csv_text([*({"v": n, "w": ""} for n in range(1000)), {"v": "x", "w": ""}]))
     assert "column 'v' holds \"x\", and it is int64" in str(problems(rows(path, kept=("v",)))[-1])
+
+
+def test_csv_makes_a_later_integer_that_its_column_cannot_hold_exactly_a_bad_row(tmp_path: Path) -> None:
+    numbers = [*(f"{n}.5" for n in range(1000)), "-9007199254740993"]
+    path = written(tmp_path / "s.csv", csv_text([{"v": number, "w": ""} for number in numbers]))
+    assert "column 'v' holds \"-9007199254740993\", and it is double" in str(problems(rows(path, kept=("v",)))[-1])
 
 
 @pytest.mark.parametrize("data", [b'id,t\n1,"a\n2,b\n', b"id,t\n1,a\n2,b"])
