@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from scorer.config.run_file_types import RunFileDict as RunFileDict
     from scorer.config.spec import Spec as Spec
     from scorer.errors import ScorerError as ScorerError
-    from scorer.frames.analyses import agree as agree
-    from scorer.frames.analyses import bias as bias
-    from scorer.frames.analyses import bradley_terry as bradley_terry
-    from scorer.frames.analyses import compare as compare
-    from scorer.frames.analyses import estimate as estimate
-    from scorer.frames.analyses import leaderboard as leaderboard
-    from scorer.frames.analyses import samples as samples
-    from scorer.frames.analyses import scale as scale
     from scorer.frames.decisions import choose as choose
     from scorer.frames.decisions import choose_judge as choose_judge
     from scorer.frames.decisions import gate as gate
+    from scorer.frames.judge_analyses import agree as agree
+    from scorer.frames.judge_analyses import bias as bias
+    from scorer.frames.judge_analyses import samples as samples
+    from scorer.frames.judge_analyses import scale as scale
     from scorer.frames.labels import label as label
     from scorer.frames.score_frame import score_frame as score_frame
     from scorer.frames.show import show as show
+    from scorer.frames.system_analyses import bradley_terry as bradley_terry
+    from scorer.frames.system_analyses import compare as compare
+    from scorer.frames.system_analyses import estimate as estimate
+    from scorer.frames.system_analyses import leaderboard as leaderboard
     from scorer.frames.training import cascade as cascade
     from scorer.frames.training import curves as curves
     from scorer.job.estimate import Estimate as Estimate
@@ -66,21 +66,21 @@ _HOMES = {
     "ScorerError": "scorer.errors",
     "Spec": "scorer.config.spec",
     "Status": "scorer.output.status",
-    "agree": "scorer.frames.analyses",
-    "bias": "scorer.frames.analyses",
-    "bradley_terry": "scorer.frames.analyses",
+    "agree": "scorer.frames.judge_analyses",
+    "bias": "scorer.frames.judge_analyses",
+    "bradley_terry": "scorer.frames.system_analyses",
     "choose": "scorer.frames.decisions",
     "choose_judge": "scorer.frames.decisions",
     "cascade": "scorer.frames.training",
-    "compare": "scorer.frames.analyses",
+    "compare": "scorer.frames.system_analyses",
     "curves": "scorer.frames.training",
-    "estimate": "scorer.frames.analyses",
+    "estimate": "scorer.frames.system_analyses",
     "export_batch": "scorer.api.by_hand",
     "gate": "scorer.frames.decisions",
     "import_batch": "scorer.api.by_hand",
     "judge": "scorer.judges.function_table",
     "label": "scorer.frames.labels",
-    "leaderboard": "scorer.frames.analyses",
+    "leaderboard": "scorer.frames.system_analyses",
     "plan": "scorer.api.runs",
     "publish_scores": "scorer.api.outputs",
     "rehearse": "scorer.report.rehearse",
@@ -88,8 +88,8 @@ _HOMES = {
     "retry": "scorer.api.runs",
     "run": "scorer.api.runs",
     "run_async": "scorer.api.runs",
-    "samples": "scorer.frames.analyses",
-    "scale": "scorer.frames.analyses",
+    "samples": "scorer.frames.judge_analyses",
+    "scale": "scorer.frames.judge_analyses",
     "scan_scores": "scorer.output.scan",
     "score_frame": "scorer.frames.score_frame",
     "show": "scorer.frames.show",

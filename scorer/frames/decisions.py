@@ -21,7 +21,7 @@ from scorer.analysis.run_coverage import run_coverage
 from scorer.analysis.score_range import scale_of
 from scorer.analysis.task_weights import Weights, read_weights
 from scorer.errors import SpecError
-from scorer.frames.analyses import Names, Table, opened
+from scorer.frames.opened_table import Names, Table, listed, opened
 
 TaskWeights = Weights | str | Path | None
 """The weights of tasks by their names, or the path of a file of them."""
@@ -64,7 +64,7 @@ def choose(
     frame, names, is_named = opened(table, score)
     if len(names) > 1:
         raise SpecError([f"A choice is by one judge: {score} is a column of each of {', '.join(names)}."])
-    costs, people = _listed(cost), _listed(human)
+    costs, people = listed(cost), listed(human)
     if labels is not None:
         frame = _with_labels(frame, labels, on, people)
     found = choices.choose(
@@ -112,7 +112,7 @@ def choose_judge(
     SpecError for columns and numbers that cannot serve.
     """
     frame, names, _ = opened(table, judges)
-    people = _listed(human)
+    people = listed(human)
     if labels is not None:
         frame = _with_labels(frame, labels, on, people)
     return judge_choices.choose_judge(
@@ -179,9 +179,5 @@ def _read(weights: TaskWeights) -> Mapping[str, Any] | None:
 def _with_labels(frame: pl.LazyFrame, labels: str | Path, on: Names, human: Sequence[str]) -> pl.LazyFrame:
     if not human:
         raise SpecError(["labels is a file of human values: name its column with human."])
-    keys = _listed(on) or keys_of(labels, frame)
+    keys = listed(on) or keys_of(labels, frame)
     return join_labels(frame, open_labels(labels, frame, keys), keys, human, design=True)
-
-
-def _listed(names: Names) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)

@@ -15,11 +15,9 @@ from scorer.analysis.learning_curves import CurveColumns, learning_curves
 from scorer.analysis.learning_curves_result import LearningCurves
 from scorer.analysis.open_table import open_table, score_columns
 from scorer.analysis.score_range import scale_of
-from scorer.frames.analyses import opened
 from scorer.frames.analysis_results import ByScore
+from scorer.frames.opened_table import Names, listed, opened
 from scorer.report.confidence import confidences
-
-Names = str | Sequence[str]
 
 
 def curves(
@@ -102,21 +100,17 @@ def cascade(
     for labels drawn within strata, and for an agreement above that of people with each other.
     """
     frame = open_table(table)
-    scores = score_columns(frame, table, _listed(score))
-    people = _listed(human)
+    scores = score_columns(frame, table, listed(score))
+    people = listed(human)
     if labels is not None:
-        keys = list(_listed(on)) or keys_of(labels, frame)
+        keys = list(listed(on)) or keys_of(labels, frame)
         frame = join_labels(frame, open_labels(labels, frame, keys), keys, people, design=True)
     return calibrated(
         frame,
         scores,
         people,
-        confidence=confidences(frame, table, scores, _listed(confidence)),
+        confidence=confidences(frame, table, scores, listed(confidence)),
         strong=strong,
         item=item,
         promise=Promise(agreement, delta, within, population),
     )
-
-
-def _listed(names: Names) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)

@@ -12,7 +12,8 @@ from scorer.analysis.inter_judge import InterJudge
 from scorer.analysis.score_range import scale_of
 from scorer.counted import counted
 from scorer.errors import SpecError
-from scorer.frames import analyses
+from scorer.frames import judge_analyses
+from scorer.frames.opened_table import Names, opened
 from scorer.plot.style import (
     COLOURS,
     WIDTH,
@@ -56,8 +57,8 @@ SIDE = 320
 
 def agreement(
     given: Any,
-    score: analyses.Names = "score",
-    human: analyses.Names = (),
+    score: Names = "score",
+    human: Names = (),
     *,
     statistic: str = "spearman",
     **options: Any,
@@ -70,7 +71,9 @@ def agreement(
     """
     if statistic not in STATISTICS:
         raise SpecError([f"statistic = {statistic!r} is none of {', '.join(STATISTICS)}."])
-    result = given if isinstance(given, Agreement | InterJudge) else analyses.agree(given, score, human, **options)
+    result = (
+        given if isinstance(given, Agreement | InterJudge) else judge_analyses.agree(given, score, human, **options)
+    )
     rows = [
         {
             **row,
@@ -105,7 +108,7 @@ def judge_against_human(table: Any, score: str = "score", human: str = "human") 
     many values are in ten ranges. Raises SpecError for columns that are missing or cannot serve, and where no row has
     both values.
     """
-    frame, (column, *more), is_named = analyses.opened(table, [score])
+    frame, (column, *more), is_named = opened(table, [score])
     if more:
         raise SpecError([f"Of several runs give one score column: {', '.join([column, *more])}."])
     columns = take(frame, [column, human])

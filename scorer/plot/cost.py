@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.analysis.course import course
 from scorer.counted import counted
-from scorer.frames.analyses import opened
+from scorer.frames.opened_table import opened
 from scorer.plot.style import COLOURS, WIDTH, altair, data, title, tooltips
 
 if TYPE_CHECKING:

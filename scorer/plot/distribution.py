@@ -12,7 +12,7 @@ from scorer.analysis.score_range import scale_of
 from scorer.counted import counted
 from scorer.errors import SpecError
 from scorer.escapes import printable_line
-from scorer.frames.analyses import opened
+from scorer.frames.opened_table import opened
 from scorer.plot.style import COLOURS, WIDTH, altair, data, title, tooltips
 from scorer.report.page.bins import Bins, bins_of
 from scorer.report.page.column_summary import summary_of

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.analysis.leaderboard import Leaderboard
 from scorer.counted import counted
-from scorer.frames import analyses
+from scorer.frames import system_analyses
+from scorer.frames.opened_table import Names
 from scorer.plot.given import needed, results
 from scorer.plot.style import WIDTH, intervals, names_axis, numbers_axis, stacked, title
 
@@ -27,7 +28,7 @@ STEP = 22
 
 
 def leaderboard(
-    given: Any, score: analyses.Names = "score", *, system: str | None = None, **options: Any
+    given: Any, score: Names = "score", *, system: str | None = None, **options: Any
 ) -> alt.LayerChart | alt.VConcatChart:
     """Systems one below the other, best first: mean score, its 95 % interval, and the ranks that a system may have.
 
@@ -39,7 +40,7 @@ def leaderboard(
         given,
         Leaderboard,
         score if isinstance(score, str) else "score",
-        lambda: analyses.leaderboard(
+        lambda: system_analyses.leaderboard(
             given, score, system=needed("system", system, "the column of who answered"), **options
         ),
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.analysis.compare import Compared
 from scorer.errors import SpecError
-from scorer.frames import analyses
+from scorer.frames import system_analyses
+from scorer.frames.opened_table import Names
 from scorer.plot.given import needed, results
 from scorer.plot.style import WIDTH, altair, data, series_colour, stacked, title, tooltips
 
@@ -31,7 +32,7 @@ HEIGHT = 200
 
 
 def learning_curve(
-    given: Any, score: analyses.Names = "score", *, variant: str | None = None, **options: Any
+    given: Any, score: Names = "score", *, variant: str | None = None, **options: Any
 ) -> alt.LayerChart | alt.VConcatChart:
     """The mean score at each step with its 95 % interval, each step by itself; with `well_formed` the form apart.
 
@@ -43,7 +44,7 @@ def learning_curve(
         given,
         Compared,
         score if isinstance(score, str) else "score",
-        lambda: analyses.compare(
+        lambda: system_analyses.compare(
             given, score, variant=needed("variant", variant, "the column of the steps"), **options
         ),
     )

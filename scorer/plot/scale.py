@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.analysis.scale_across_tasks import Scale
 from scorer.counted import counted
-from scorer.frames import analyses
+from scorer.frames import judge_analyses
+from scorer.frames.opened_table import Names
 from scorer.plot.given import needed, results
 from scorer.plot.style import altair, broken_line, intervals, names_axis, numbers_axis, stacked, title
 
@@ -21,7 +22,7 @@ _SAYS = {"task:N": "Task", "n:Q": "Rows", "mean_score:Q": "Mean score", "mean_hu
 
 
 def scale(
-    given: Any, score: analyses.Names = "score", *, human: str | None = None, task: str | None = None, **options: Any
+    given: Any, score: Names = "score", *, human: str | None = None, task: str | None = None, **options: Any
 ) -> alt.HConcatChart | alt.VConcatChart:
     """Shift and spread of the scores in each task; on one coherent scale every point is on its broken line.
 
@@ -33,7 +34,7 @@ def scale(
         given,
         Scale,
         score if isinstance(score, str) else "score",
-        lambda: analyses.scale(
+        lambda: judge_analyses.scale(
             given,
             score,
             human=needed("human", human, "the human values"),
