@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, RunFile, Sets, answer
-from scorer.cli.run_commands import tree_of
+from scorer.cli.options import Json, RunFile, Sets, answer, tree_of
 from scorer.cli.stdio import to_stderr
 from scorer.errors import BatchesOut, SpecError
 

@@ -17,6 +17,7 @@ class Command(NamedTuple):
     """"markdown" where the docstring has paragraphs of several lines: plaintext keeps their line breaks."""
 
 
+_SETUP = "scorer.cli.setup_commands:"
 _RUN = "scorer.cli.run_commands:"
 _BY_HAND = "scorer.cli.by_hand_commands:"
 _OUTPUT = "scorer.cli.output_commands:"
@@ -25,10 +26,10 @@ _DECISION = "scorer.cli.decision_commands:"
 
 COMMANDS = {
     "init": Command(
-        _RUN + "init",
+        _SETUP + "init",
         "Write a commented run file that works without a change: the embedded judge over the bundled sample.",
     ),
-    "plan": Command(_RUN + "plan", "Estimate a run: rows, tokens, cost, time. Sends nothing."),
+    "plan": Command(_SETUP + "plan", "Estimate a run: rows, tokens, cost, time. Sends nothing."),
     "run": Command(_RUN + "run", "Score every row. The same command resumes after a stop, a kill or a crash."),
     "rehearse": Command(
         _RUN + "rehearse",

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the output of a command: text, or one JSON object."""
+"""Options that several commands share, the run file they name, and the output of a command: text or one JSON object."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from scorer.cli.stdio import to_stdout
+from scorer.config.out_folder import STDIN
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -160,3 +161,14 @@ def metric_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
     if problems:
         raise SpecError(problems)
     return found
+
+
+def tree_of(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
+    """A run file with --set, not checked yet. Raises SpecError."""
+    from scorer.config.pydantic_plugins import no_plugins
+
+    with no_plugins():
+        from scorer.config.loader import read_stdin, read_toml, set_values
+
+    tree = read_stdin() if run_file == STDIN else read_toml(run_file)
+    return set_values(tree, sets)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.cli.text_table import width, wrapped
 from scorer.counted import counted
-from scorer.job.estimate_facts import estimate_facts
 from scorer.output.status_facts import status_facts, status_title
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def findings_text(out: str, verdict: Verdict) -> str:
 
 def plan_text(e: Estimate) -> str:
     """The estimate of a run: rows, tokens, cost, time."""
+    from scorer.job.estimate_facts import estimate_facts
+
     return "\n".join(wrapped(f"{name:<12}{text}", indent=12) for name, text in estimate_facts(e))
 
 

@@ -25,7 +25,7 @@ PRELOADED = (
     "scorer.cli.app", "scorer.cli.output_commands", "scorer.cli.progress_views", "scorer.cli.run_commands",
     "scorer.cli.run_text", "scorer.client.providers.logprobs", "scorer.client.providers.openai",
     "scorer.files.object_store", "scorer.inputs.arrow_rows", "scorer.job.estimate", "scorer.job.job",
-    "scorer.judges.rating", "scorer.output.verify.folder",
+    "scorer.cli.setup_commands", "scorer.job.retry", "scorer.judges.rating", "scorer.output.verify.folder",
     "cyclopts.help", "dateutil.relativedelta", "numpy.ma", "numpy.random", "pyarrow.parquet", "rich.table", "uvloop",
 )  # fmt: skip
 """What a command imports only once it is asked for; without it a warm start takes 50 to 80 ms of CPU more. Not polars:
