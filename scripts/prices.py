@@ -25,7 +25,8 @@ from typing import Any
 
 import orjson
 
-from scorer.config.price_table import TIERS, in_tier, litellm_price
+from scorer.config.litellm_prices import in_tier, litellm_price
+from scorer.config.price_table import TIERS
 
 TABLE = Path(__file__).resolve().parents[1] / "scorer" / "config" / "prices.tsv"
 TIER_TABLE = TABLE.with_name("tier_prices.tsv")

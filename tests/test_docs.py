@@ -23,6 +23,7 @@ from support.doc_blocks import help_of
 import scorer
 import scorer.analysis.gate
 from scorer.cli import commands
+from scorer.config.fingerprint import covered
 from scorer.config.spec import (
     BatchOptions,
     Canary,
@@ -36,7 +37,6 @@ from scorer.config.spec import (
     Price,
     Spec,
     Stop,
-    covered,
 )
 from scorer.errors import ROW_ERRORS, ScorerError
 from scorer.judges import JUDGES

@@ -17,9 +17,10 @@ from scorer.build.checks import judge_problems, spec_problems
 from scorer.build.model_provider import load, temperature
 from scorer.build.row_metrics import measured
 from scorer.build.stop_checks import stop_columns, stop_problems
+from scorer.config.fingerprint import covered, fingerprint
 from scorer.config.loader import parse
 from scorer.config.messages import shown
-from scorer.config.spec import Spec, covered, fingerprint
+from scorer.config.spec import Spec
 from scorer.engine import engine
 from scorer.engine.judging import SingleRequestJudge
 from scorer.engine.partial import PartialAnswers

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from scorer.config.cost import BATCH, CACHE_WRITE, FLEX, HALF_IN_BATCHES, PRIORITY, Price, TierPrices, scaled
-from scorer.config.price_table import BATCHES, TIERS, Listed, context_window, in_file, listed, on_host
+from scorer.config.price_table import BATCHES, TIERS, Listed, context_window, listed, on_host
 from scorer.config.spec import Model
 from scorer.config.spec import Price as PriceTable
 from scorer.errors import SpecError
@@ -112,6 +112,8 @@ def _given(given: PriceTable, model: Model) -> Price:
 def _in_file(model: Model, url: str) -> Listed | None:
     if model.price_file is None:
         return None
+    from scorer.config.litellm_prices import in_file
+
     where = f"models.{model.alias}.price_file" if model.alias else "model.price_file"
     path = Path(model.price_file)
     try:

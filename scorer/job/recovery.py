@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.build.plan import RunPlan
-from scorer.config.spec import fingerprint_before_2
+from scorer.config.fingerprint import fingerprint_before_2
 from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.job.forget import forgotten_before

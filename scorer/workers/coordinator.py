@@ -15,7 +15,7 @@ from scorer import errors
 from scorer.build.endpoints import all_rate_limits
 from scorer.build.open_run import OpenRun
 from scorer.canaries.watching import Canaries
-from scorer.config.spec import fingerprint
+from scorer.config.fingerprint import fingerprint
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
 from scorer.limits.limiter import UNSURE_S
 from scorer.output import ledger

@@ -20,8 +20,9 @@ import scorer.config.price_table
 from scorer.build.plan import check
 from scorer.cli.run_text import plan_text
 from scorer.config.cost import Price
+from scorer.config.litellm_prices import in_file, litellm_price
 from scorer.config.model_prices import price
-from scorer.config.price_table import MAKERS, context_window, in_file, listed, litellm_price, price_of, sources
+from scorer.config.price_table import MAKERS, context_window, listed, price_of, sources
 from scorer.config.spec import Model
 from scorer.errors import SpecError
 from scorer.files.files import LocalFiles

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from scorer.build.plan import check
-from scorer.config.spec import Limits, Model, Output, Spec, covered, fingerprint
+from scorer.config.fingerprint import covered, fingerprint
+from scorer.config.spec import Limits, Model, Output, Spec
 
 TREE: dict[str, Any] = {
     "input": {"shards": ["in/*.parquet"], "id": "id", "keep": ["task"]},

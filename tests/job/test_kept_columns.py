@@ -16,7 +16,7 @@ from support.inprocess import Run, own_score
 from support.outputs import Crash, Crashing
 
 from scorer import scan_scores
-from scorer.config.spec import fingerprint
+from scorer.config.fingerprint import fingerprint
 from scorer.errors import InputError, Interrupted, OutputError
 from scorer.files.files import LocalFiles
 from scorer.inputs.shards import kept_types

@@ -16,8 +16,8 @@ from support.simulated import Simulated
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.config.cost import Price, scaled
+from scorer.config.litellm_prices import in_file
 from scorer.config.model_prices import tariff, tier_prices
-from scorer.config.price_table import in_file
 from scorer.config.spec import Model
 from scorer.errors import SetupError, SpecError
 from scorer.files.files import LocalFiles
