@@ -19,8 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from scorer.errors import InputError, SpecError
 from scorer.files.files import Lock, Stat
-from scorer.files.local_globs import MATCHED, MATCHED_ELSE
-from scorer.files.object_globs import Glob
+from scorer.files.object_globs import Glob, inputs_among
 
 SCHEME = "hf"
 ROOT = f"{SCHEME}://"
@@ -75,9 +74,7 @@ class HubFiles:
         if info["type"] == "file":
             return [_stat(info)]
         below = [_stat(one) for one in self._hub.find(name, detail=True).values() if one["type"] == "file"]
-        return [one for one in below if one.path.endswith(MATCHED)] or [
-            one for one in below if one.path.endswith(MATCHED_ELSE)
-        ]
+        return inputs_among(below, lambda one: one.path)
 
     def listing(self, folder: str) -> list[Stat]:
         return []

@@ -27,8 +27,7 @@ from scorer.files.append_parts import MOST_PARTS, WRITTEN_ONCE, Grown, Object, g
 from scorer.files.files import Lock, Stat
 from scorer.files.lease import LEASE_S, Lease, Taker, alive
 from scorer.files.lease_object import ObjectCell
-from scorer.files.local_globs import MATCHED, MATCHED_ELSE
-from scorer.files.object_globs import Glob
+from scorer.files.object_globs import Glob, inputs_among
 from scorer.files.object_reader import TAIL_BYTES, ObjectReader, head_and_tail
 from scorer.files.retry import PATIENCE_S, Patience, is_beyond_the_end, with_retries
 from scorer.frozen import dataclass
@@ -89,16 +88,10 @@ class ObjectFiles:
             return [one]
         glob = Glob(key)
         if not glob.wild:
-            below = self._below(key)
-            return [one for one in below if one.key.endswith(MATCHED)] or [
-                one for one in below if one.key.endswith(MATCHED_ELSE)
-            ]
+            return inputs_among(self._below(key), lambda one: one.key)
         if glob.deep:
             return [one for one in self._below(glob.fixed) if glob.matches(one.key)]
-        folders = [glob.fixed]
-        for part in glob.folders:
-            folders = [f"{folder}/{name}".lstrip("/") for folder in folders for name in self._within(folder)[1]
-                       if part.fullmatch(name)]  # fmt: skip
+        folders = glob.folders_among(lambda folder: self._within(folder)[1])
         return [one for folder in folders for one in self._within(folder)[0] if glob.matches(one.key)]
 
     def listing(self, folder: str) -> list[Stat]:

@@ -11,7 +11,6 @@ import platform
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from copy import deepcopy
 from dataclasses import field, replace
 from itertools import chain, islice
 from typing import Any
@@ -21,9 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scorer.build.plan import RunPlan, check, schema_of
+from scorer.build.plan import RunPlan, schema_of
 from scorer.build.reply_providers import ReplyProviders
-from scorer.config.loader import Sets, assignments, set_values
+from scorer.config.loader import Sets
 from scorer.engine.replay import Answers, replay
 from scorer.errors import Damaged, InputError, OutputError, RowError, ShardChanged, SpecError
 from scorer.files.files import Files
@@ -31,7 +30,7 @@ from scorer.files.locking import take
 from scorer.frozen import dataclass
 from scorer.inputs.source import Columns, Reader
 from scorer.job.recovery import repair
-from scorer.job.reply_order import moved_replies
+from scorer.job.reread_plan import plan_of_reread
 from scorer.output import segments as seg
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout, Segment, shown
@@ -41,13 +40,6 @@ from scorer.output.merge import merge
 from scorer.output.status import Status, status, within_share
 from scorer.output.tables import to_table
 from scorer.types import Mask, Result, Row, Shard, Work
-
-ASKED = frozenset(
-    {"kind", "prompt", "prompt_file", "rubric", "system", "examples", "reference", "response", "versus_reference"}
-    | {"a", "b", "baseline", "questions", "models", "turns", "choices", "dedupe", "form", "value"}
-    | {"threshold", "of", "last_samples", "ask_criteria"}
-)
-"""Keys of [judge] that change the requests. The stored replies are answers to the requests as they were sent."""
 
 READ = frozenset(
     {"shard", "row", "score", "reason", "error", "error_detail", "judge", "method", "samples", "finished_at"}
@@ -94,7 +86,7 @@ def reread(
                 f"{layout.out}: the last start ended before all results had the columns of input.keep. Finish it: "
                 "`scorer run`."
             )
-        plan = _planned(manifest, out, sets)
+        plan = plan_of_reread(manifest, out, sets)
         places = _places(files, manifest, out)
         repair(files, layout, manifest, say)
         _Reread(files, layout, plan, wall_s, places).run(manifest)
@@ -121,27 +113,6 @@ def _manifest(files: Files, layout: Layout) -> Manifest:
     if manifest is None:
         raise no_run(files, layout)
     return manifest
-
-
-def _planned(manifest: Manifest, out: str, sets: Sets) -> RunPlan:
-    """The plan of the run with `sets`. Raises SpecError for keys that do not belong to reading."""
-    problems = []
-    for item, path, _ in assignments(sets):
-        table, _, key = path.strip().partition(".")
-        if path and table != "judge":
-            problems.append(f"--set {item}: reread changes how replies are read, so it takes only keys of [judge].")
-        elif key.partition(".")[0] in ASKED:
-            problems.append(
-                f"--set {item}: this key changes the requests, and the stored replies answer the old ones. Score again "
-                "into another output.path."
-            )
-    if problems:
-        raise SpecError(problems)
-    tree = {**deepcopy(dict(manifest.spec)), "output": {**manifest.spec.get("output", {}), "path": out}}
-    plan = check(set_values(tree, sets))
-    if moved := moved_replies(manifest.spec.get("judge", {}), plan.spec.judge.options):
-        raise SpecError(moved)
-    return plan
 
 
 class _Reread:
