@@ -16,13 +16,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from typing import Any
 
 from benchmarks import judge
+from benchmarks.contenders import scorer_run
 from benchmarks.field import NO_PROXY, ROOT, rows
+from benchmarks.task import KEY, Task
 from scorer.errors import Interrupted
 
 CASES = {"waits": "queue", "429": "429"}
@@ -39,13 +40,12 @@ def seconds(mode: str, options: argparse.Namespace, fixed: int | None, until: in
     mine, theirs = judge.cores()
     settings = {"capacity": options.places, "capacity_mode": mode, "latency_median_s": options.latency}
     with judge.rehearsal(theirs, **settings) as process, tempfile.TemporaryDirectory(prefix="bench-auto-") as folder:
-        command = [sys.executable, "-m", "benchmarks.contenders.scorer_run", "--rows", rows(ROWS), "--url", process.url]
-        command += ["--out", f"{folder}/out", "--in-flight", str(fixed or 1)]
-        command += ["--variant", "auto"] if fixed is None else []
         os.mkdir(f"{folder}/out")
+        variant = "auto" if fixed is None else ""
+        command = scorer_run.command(Task(rows(ROWS), process.url, f"{folder}/out", fixed or 1, variant))
         process.reset()
         began = time.monotonic()  # as the judge counts its seconds
-        environment = os.environ | {"TMPDIR": folder} | NO_PROXY
+        environment = os.environ | {"TMPDIR": folder, "OPENAI_API_KEY": KEY} | NO_PROXY
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as child:
             judge.pin(child.pid, mine)
             for second, part in [*({} if fixed else CHANGES).items(), (until, None)]:

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from benchmarks.contenders import scorer_run
 from benchmarks.judge import pin
+from benchmarks.task import KEY, Task
 from scorer.client.tokens import cache_folder
 
 ROOT = Path(__file__).parents[1]
@@ -136,9 +138,9 @@ def measure(
         out = f"{folder}/out"
         os.mkdir(out)
         with open(f"{folder}/said", "w+b") as said:
-            command = [python_of(contender), "-m", f"benchmarks.contenders.{contender.module}", "--rows", path]
-            command += ["--url", url, "--out", out, "--in-flight", str(in_flight), "--variant", contender.variant]
-            environment = os.environ | {"TMPDIR": folder, "TIKTOKEN_CACHE_DIR": ranks()} | NO_PROXY
+            command = _command(contender, Task(path, url, out, in_flight, contender.variant))
+            own = {"TMPDIR": folder, "TIKTOKEN_CACHE_DIR": ranks(), "OPENAI_API_KEY": KEY}
+            environment = os.environ | own | NO_PROXY
             began = time.perf_counter()
             child = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
@@ -153,6 +155,15 @@ def measure(
         if keep is not None:
             shutil.move(out, keep)
     return took
+
+
+def _command(contender: Contender, given: Task) -> list[str]:
+    """What is started for a task: our command alone, whose run file is written before; of others their file here."""
+    if contender.module == "scorer_run":
+        return scorer_run.command(given)
+    command = [python_of(contender), "-m", f"benchmarks.contenders.{contender.module}", "--rows", given.rows]
+    command += ["--url", given.url, "--out", given.out, "--in-flight", str(given.in_flight)]
+    return [*command, "--variant", given.variant]
 
 
 def _wait(child: subprocess.Popen[bytes], began: float, patience_s: float) -> Took | None:

@@ -1,4 +1,4 @@
-"""Ours: `scorer run` as anybody starts it, every default kept; the process becomes the command.
+"""Ours: `scorer run` as anybody starts it, every default kept. Its run file is written before the clock starts.
 
 Variants: "tokens" declares a token limit, far away, so that tiktoken counts every row; "capped" adds a budget, so that
 every request waits until its reservation is on disk; "auto" leaves it to the run how many are in flight;
@@ -9,11 +9,10 @@ provider batches with these keys of `model.batch`, of which `deadline` is `limit
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
-from benchmarks.task import KEY, MAX_OUTPUT_TOKENS, MODEL, PROMPT, task
+from benchmarks.task import MAX_OUTPUT_TOKENS, MODEL, PROMPT, Task
 
 FAR_AWAY = 10**12
 BATCH = {"poll_s": 1.0}
@@ -25,8 +24,8 @@ VARIANTS: dict[str, dict[str, int | str]] = {
 }
 
 
-def main() -> None:
-    given = task()
+def command(given: Task) -> list[str]:
+    """Writes the run file of a task, and returns the command that does it."""
     option = [f"--{given.variant}"] if given.variant.startswith("workers=") else []
     limits = {"concurrency": given.in_flight, **VARIANTS.get(given.variant, given.limits)}
     tables: dict[str, dict[str, object]] = {
@@ -52,9 +51,4 @@ def main() -> None:
     )
     run_file = Path(f"{given.out}.toml")
     run_file.write_text(text, "utf-8")
-    os.environ["OPENAI_API_KEY"] = KEY
-    os.execv(sys.executable, [sys.executable, "-m", "scorer", "run", str(run_file), "--quiet", *option])
-
-
-if __name__ == "__main__":
-    main()
+    return [sys.executable, "-m", "scorer", "run", str(run_file), "--quiet", *option]
