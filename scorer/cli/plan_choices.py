@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from scorer.config.cost import STANDARD
 from scorer.errors import SpecError
@@ -20,6 +19,12 @@ if TYPE_CHECKING:
 _REPEATED = Parameter(negative="", allow_repeating=True)
 
 
+def _above_zero(type_: Any, value: Any) -> None:
+    """A validator of cyclopts. Raises ValueError."""
+    if value is not None and not value > 0:
+        raise ValueError("Must be > 0.")
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class ChoiceOptions:
@@ -29,7 +34,7 @@ class ChoiceOptions:
         bool, Parameter(help="Compare models, samples, criteria, tiers, batches: money, time, agreement.", negative="")
     ] = False
     by: Annotated[str | None, Parameter(help='When it has to end: "07:00", the next one, or ISO 8601.')] = None
-    max_usd: Annotated[float | None, Parameter(help="What it may cost at most, USD.", validator=Number(gt=0))] = None
+    max_usd: Annotated[float | None, Parameter(help="What it may cost at most, USD.", validator=_above_zero)] = None
     output: Annotated[
         str | None, Parameter(name=("--output", "-o"), help="Write the picked choice to this new run file.")
     ] = None

@@ -7,7 +7,6 @@ shown.
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -130,6 +129,8 @@ def _suggestion(loc: Sequence[Any]) -> str:
         ("metrics",): Metrics, ("output",): Output, ("model", "price"): Price, ("model", "batch"): BatchOptions,
     }  # fmt: skip
     section = known.get(tuple(part for part in loc[:-1] if isinstance(part, str)))
+    import difflib  # for mistakes alone
+
     names = sorted(section.model_fields) if section is not None else []
     close = difflib.get_close_matches(str(loc[-1]), names, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
