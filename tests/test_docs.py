@@ -214,10 +214,10 @@ def test_docs_explain_every_exit_code() -> None:
     kinds = [ScorerError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    told = dict(re.findall(r"^\| (\d+) \|([^|]*)\|", ERRORS, re.MULTILINE))
+    found = dict(re.findall(r"^\| (\d+) \|([^|]*)\|", ERRORS, re.MULTILINE))
     answers = set(scorer.analysis.gate.EXIT_CODES.values())
-    assert {int(code) for code in told} == {0} | {kind.exit_code for kind in kinds} | answers
-    for code, cell in told.items():
+    assert {int(code) for code in found} == {0} | {kind.exit_code for kind in kinds} | answers
+    for code, cell in found.items():
         for name in re.findall(r"`(\w+)`", cell):
             assert getattr(scorer.errors, name).exit_code == int(code), name
 
@@ -374,14 +374,14 @@ def test_run_file_page_has_exactly_one_heading_for_every_key() -> None:
 @pytest.mark.parametrize("key", sorted(keys()))
 def test_run_file_page_states_the_default_of_every_key(key: str) -> None:
     default = keys()[key]
-    told = re.match(r"\*Default: (.*?)\. On resume", described()[key])
-    assert told is not None
+    stated = re.match(r"\*Default: (.*?)\. On resume", described()[key])
+    assert stated is not None
     if default is ...:
-        assert told[1] == "required"
+        assert stated[1] == "required"
     elif default in (None, (), "") or default == {} or isinstance(default, BaseModel):
-        assert told[1] == "none"
+        assert stated[1] == "none"
     else:
-        assert told[1] == f"`{json.dumps(default)}`"
+        assert stated[1] == f"`{json.dumps(default)}`"
 
 
 def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
@@ -408,8 +408,8 @@ def test_run_file_page_names_the_keys_that_the_fingerprint_covers() -> None:
     for section in ("input", "judge", "metrics"):
         fixed |= {f"{section}.{name}" for name in covers[section]}
     fixed |= {"judge.prompt_file"}  # by its text
-    told = {key for key, text in described().items() if "On resume: fixed" in text}
-    assert told == fixed
+    named = {key for key, text in described().items() if "On resume: fixed" in text}
+    assert named == fixed
 
 
 # --- the output -------------------------------------------------------------------------------------------------------
@@ -436,13 +436,13 @@ def test_commands_page_describes_the_json_keys_of_plan_status_and_verify() -> No
     from scorer.output.status import Status
     from scorer.output.verify.folder import Verdict
 
-    def told(command: str) -> str:
+    def help_text(command: str) -> str:
         return COMMANDS.partition(f"## scorer {command}\n")[2].partition("\n## ")[0]
 
     shapes: Mapping[str, Any] = {"plan": Estimate, "status": Status, "verify": Verdict}
     for command, shape in shapes.items():
         for field in dataclasses.fields(shape):
-            assert f"`{field.name}`" in told(command), (command, field.name)
+            assert f"`{field.name}`" in help_text(command), (command, field.name)
 
 
 # --- the log and the changelog ----------------------------------------------------------------------------------------

@@ -297,9 +297,9 @@ def test_outage_of_an_hour_costs_an_hour_and_no_row_with_one_probe_at_a_time(
     assert all(after > before for before, after in pairwise(pauses[:4]))
     assert pauses[10:] == pytest.approx([LONGEST_PAUSE_S] * len(pauses[10:]), abs=0.1)
 
-    told = [line(snapshot) for at, snapshot in night.shown if opened + 60 < at < judge.since + HOUR_S]
-    assert len(told) > 300
-    assert all("the judge does not answer for " in text and "no row is failed" in text for text in told)
+    lines = [line(snapshot) for at, snapshot in night.shown if opened + 60 < at < judge.since + HOUR_S]
+    assert len(lines) > 300
+    assert all("the judge does not answer for " in text and "no row is failed" in text for text in lines)
     assert night.shown[-1][1].outage_s is None
 
 
@@ -367,8 +367,8 @@ def test_stop_in_an_outage_ends_the_run_at_once(fails: str, tmp_path: Path) -> N
 def test_progress_line_shows_the_reason_of_an_outage_without_control_characters(tmp_path: Path) -> None:
     ended = b'{"error": {"message": "Your subscription has ended\\u001b[2J"}}'
     night = scored(tmp_path, Judge(fails="ended", at_start=True), rows=4, stop_s=60.0, replies={"ended": (503, ended)})
-    told = line(night.shown[-1][1])
-    assert "Your subscription has ended\\x1b[2J" in told
+    text = line(night.shown[-1][1])
+    assert "Your subscription has ended\\x1b[2J" in text
     assert orjson.loads((tmp_path / "out/progress.json").read_bytes())["why"].endswith("has ended\\x1b[2J")
 
 

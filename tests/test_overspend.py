@@ -38,7 +38,7 @@ from scorer.types import Call, Reply
 PRICE = (1.0, 4.0)
 """USD per million tokens of prompt and reply; so many pico-dollars a token, in millions."""
 LIMIT = 16
-Told = Callable[[int, int, int], Any]
+StatedUsage = Callable[[int, int, int], Any]
 """The usage that a reply tells, of the true prompt and completion and the number of the request."""
 
 
@@ -71,14 +71,14 @@ class Hostile(FakeTransport):
 
     def __init__(
         self,
-        told: Told = honest,
+        stated: StatedUsage = honest,
         *,
         hidden: int = 0,
         completion: Callable[[dict[str, Any], int], int] = lambda _body, _number: 3,
         seconds: float = 1.0,
     ) -> None:
         super().__init__()
-        self._told, self._hidden, self._completion, self._seconds = told, hidden, completion, seconds
+        self._stated, self._hidden, self._completion, self._seconds = stated, hidden, completion, seconds
         self.bills: list[tuple[int, int]] = []
 
     async def reply(self, call: Call, number: int) -> Reply:
@@ -89,7 +89,7 @@ class Hostile(FakeTransport):
         await asyncio.sleep(self._seconds)
         choice = {"message": {"role": "assistant", "content": "Score: 4"}, "finish_reason": "stop"}
         choices = [{"index": place, **choice} for place in range(body.get("n", 1))]
-        reply = {"model": "m", "choices": choices, "usage": self._told(prompt, completion, number)}
+        reply = {"model": "m", "choices": choices, "usage": self._stated(prompt, completion, number)}
         return Reply(200, {}, orjson.dumps(reply))
 
     @property
@@ -182,9 +182,9 @@ def test_cap_counts_earlier_starts_and_every_start_has_an_opening(judge: Callabl
         before = hostile.tokens
 
 
-@pytest.mark.parametrize("told", [zeros, nonsense, lambda *_: None])
-def test_cap_counts_the_reservation_where_the_judge_reports_no_usage(told: Told, tmp_path: Path) -> None:
-    hostile = Hostile(told)
+@pytest.mark.parametrize("stated", [zeros, nonsense, lambda *_: None])
+def test_cap_counts_the_reservation_where_the_judge_reports_no_usage(stated: StatedUsage, tmp_path: Path) -> None:
+    hostile = Hostile(stated)
     books = start(tmp_path, hostile, max_tokens=20_000)
     assert hostile.tokens <= books.tokens <= 20_000
     assert books.maybe_requests > 0

@@ -152,9 +152,9 @@ def test_example_judge_metric_and_publisher_work_in_a_run(tmp_path: Path, judge:
     assert {row["metric_shared_words:SharedWords"] for row in found} == {0.0}
     to = f"sqlite_table:SQLite://{tmp_path}/scores.db"
     for committed in (1, 0):
-        told = scorer("publish", tmp_path / "out", "--to", to, "--json", **PYTHONPATH)
-        assert told.code == 0, told.err
-        assert told.json()["committed"] == committed
+        done = scorer("publish", tmp_path / "out", "--to", to, "--json", **PYTHONPATH)
+        assert done.code == 0, done.err
+        assert done.json()["committed"] == committed
     published = table(f"{tmp_path}/scores.db")
     assert [row["score"] for row in published] == [row["score"] for row in found]
     assert [json.loads(row["other"])["id"] for row in published] == [f"r{n}" for n in range(12)]
@@ -169,7 +169,7 @@ class Ollama(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         sent = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.asked.append(sent)
-        status, told = 200, {
+        status, answer = 200, {
             "message": {"role": "assistant", "content": "Score: 4"},
             "done_reason": "stop",
             "model": sent["model"],
@@ -177,10 +177,10 @@ class Ollama(BaseHTTPRequestHandler):
             "eval_count": 2,
         }  # fmt: skip
         if self.path != "/api/chat":
-            status, told = 404, {"error": "no such page"}
+            status, answer = 404, {"error": "no such page"}
         elif len(self.asked) % 3 == 0:
-            status, told = 503, {"error": "busy"}
-        body = json.dumps(told).encode()
+            status, answer = 503, {"error": "busy"}
+        body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

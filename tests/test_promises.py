@@ -77,8 +77,8 @@ def test_run_gives_every_row_exactly_one_result_whatever_the_judge_does(
     # Only a paid reply without a verdict is asked again.
     assert books["paid_again"] <= books["faults"]["prose"] + books["faults"]["null"]
     assert Counter(row["error"] for row in rows)[None] >= ROWS - 3
-    told = ran.json()
-    assert told["prompt_tokens"] + told["completion_tokens"] <= books["prompt_tokens"] + books["completion_tokens"]
+    value = ran.json()
+    assert value["prompt_tokens"] + value["completion_tokens"] <= books["prompt_tokens"] + books["completion_tokens"]
     assert scorer("verify", tmp_path / "out").code == 0
 
 

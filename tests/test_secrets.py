@@ -60,30 +60,30 @@ def forms(key: str) -> dict[str, str]:
 @pytest.mark.parametrize("form", forms(KEY))
 def test_blanking_finds_a_key_in_any_encoding(form: str) -> None:
     echoed = forms(KEY)[form]
-    told = SECRETS.blanked_text(f"The key {echoed} is wrong, {echoed}.")
-    assert "***" in told
-    assert told.startswith("The key ")
-    assert told.endswith(".")
+    blanked_text = SECRETS.blanked_text(f"The key {echoed} is wrong, {echoed}.")
+    assert "***" in blanked_text
+    assert blanked_text.startswith("The key ")
+    assert blanked_text.endswith(".")
     for length in range(len(echoed) // 2 + 2, len(echoed) + 1):
-        assert echoed[:length] not in told
+        assert echoed[:length] not in blanked_text
 
 
 def test_blanking_decodes_needless_json_escapes_first() -> None:
     escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
     slashed = KEY.replace("/", "\\/")
     body = f'{{"content": "\\u00e9 {escaped}", "other": "{slashed}", "model": "a\\\\u0041"}}'
-    told = json.loads(SECRETS.blanked(body.encode()))
-    assert told == {"content": "é ***", "other": "***", "model": "a\\u0041"}
+    value = json.loads(SECRETS.blanked(body.encode()))
+    assert value == {"content": "é ***", "other": "***", "model": "a\\u0041"}
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_blanking_leaves_a_reply_without_a_key_unchanged(before: bytes, after: bytes) -> None:
     data = before + after
     assert SECRETS.blanked(data) is data
-    told = SECRETS.blanked(before + KEY.encode() + after)
-    assert KEY.encode() not in told
-    assert told.startswith(before)
-    assert told.endswith(after)
+    blanked_text = SECRETS.blanked(before + KEY.encode() + after)
+    assert KEY.encode() not in blanked_text
+    assert blanked_text.startswith(before)
+    assert blanked_text.endswith(after)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=8, max_size=60), st.text(max_size=40))
@@ -92,8 +92,8 @@ def test_blanking_removes_any_secret_and_keeps_json_valid(secret: str, around: s
     if secret in "***" or json.dumps(secret)[1:-1] in json.dumps({"content": around, "model": "m"}):
         return
     body = json.dumps({"content": f"{around}{secret}{around}", "model": "m"}).encode()
-    told = json.loads(secrets.blanked(body))
-    assert secret not in told["content"]
+    value = json.loads(secrets.blanked(body))
+    assert secret not in value["content"]
 
 
 async def test_blanking_removes_a_key_that_is_cut_off() -> None:
@@ -101,9 +101,9 @@ async def test_blanking_removes_a_key_that_is_cut_off() -> None:
         async def reply(self, call: Call, number: int) -> Reply:
             raise Unreachable(f"bad line: {KEY}", billed=True, hint="x")
 
-    with pytest.raises(Unreachable) as told:
+    with pytest.raises(Unreachable) as raised:
         await SecretBlankingTransport(Breaks(), SECRETS).post(Call("http://127.0.0.1", b"", {}))
-    assert (told.value.detail, str(told.value), told.value.billed) == ("bad line: ***", "bad line: ***", True)
+    assert (raised.value.detail, str(raised.value), raised.value.billed) == ("bad line: ***", "bad line: ***", True)
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -153,11 +153,11 @@ def test_echoed_key_is_in_no_file_and_no_output(tmp_path: Path, workers: int) ->
     scored = 2 * len(forms(KEY))
     assert sum(row["score"] == 3.0 for row in rows) == scored
     assert {row["judge_model"] for row in rows[:scored]} >= {"***"}
-    told = json.dumps(rows, default=str) + done.out + done.err
-    told += "".join(path.read_text() for path in (tmp_path / "out").rglob("*.json"))
+    printed = json.dumps(rows, default=str) + done.out + done.err
+    printed += "".join(path.read_text() for path in (tmp_path / "out").rglob("*.json"))
     for name, form in forms(KEY).items():
         for text in (form, form[: len(form) * 2 // 3], form[-(len(form) * 2 // 3) :]):
-            assert text not in told, name
+            assert text not in printed, name
 
 
 def test_secrets_of_excludes_a_title_in_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,10 +214,10 @@ def problems(**model: Any) -> list[str]:
     ],
 )
 def test_leaks_refuses_a_key_in_a_run_file_without_repeating_it(key: str, model: dict[str, Any]) -> None:
-    (told,) = problems(**model)
-    assert told.startswith(key)
+    (problem,) = problems(**model)
+    assert problem.startswith(key)
     for secret in ("hunter2", "0123456789abcdef", LONG):
-        assert secret not in told
+        assert secret not in problem
 
 
 @pytest.mark.parametrize(
@@ -243,10 +243,10 @@ def test_leaks_refuses_credentials_in_addresses_of_tables_and_buckets() -> None:
         "model": {"name": "m"},
         "output": {"path": "s3://bucket/out?secret=hunter2"},
     }
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as raised:
         check(tree)
-    assert {problem.split()[0] for problem in told.value.problems} == {"input.shards", "output.path"}
-    assert "hunter2" not in str(told.value)
+    assert {problem.split()[0] for problem in raised.value.problems} == {"input.shards", "output.path"}
+    assert "hunter2" not in str(raised.value)
     tree["input"]["shards"] = ["s3://bucket/part-?.parquet", "az://container/in;v=1/*.parquet"]
     tree["output"]["path"] = "s3://bucket/out"
     assert check(tree)

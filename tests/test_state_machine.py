@@ -147,8 +147,8 @@ class Folder(RuleBasedStateMachine):
             reread(Mortal(step, when), self.made.out, sets)
         manifest = load(LocalFiles(), self.layout)
         assert manifest is not None
-        told = manifest.spec["judge"]
-        self.judge = {name: told[name] for name in ("read", "pattern") if name in told}
+        judge = manifest.spec["judge"]
+        self.judge = {name: judge[name] for name in ("read", "pattern") if name in judge}
 
     @precondition(lambda self: len(self.made.shards) < 5)
     @rule(size=st.integers(0, 9))
@@ -198,9 +198,9 @@ class Folder(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_invented_or_paid_twice(self) -> None:
         found, asked = self.read(), self.made.wire.asked - self.before
-        for number, told in self.stored.items():
+        for number, stored in self.stored.items():
             assert number in found, f"row {number} was stored and is gone"
-            assert found[number][0] > told[0] or found[number] == told, (number, told, found[number])
+            assert found[number][0] > stored[0] or found[number] == stored, (number, stored, found[number])
         for number, (generation, score, error) in found.items():
             assert (error is None) == (score == own_score(number)), (number, score, error)
             was = (generation, score, error) in self.ever.get(number, ())
@@ -211,8 +211,8 @@ class Folder(RuleBasedStateMachine):
         books = status(LocalFiles(), self.made.out) if load_or_none(self.layout) else None
         assert books is None or books.requests >= self.made.wire.billed, "a bill is in no book"
         self.stored, self.before, self.may_ask = found, self.made.wire.asked.copy(), set()
-        for number, told in found.items():
-            self.ever.setdefault(number, set()).add(told)
+        for number, stored in found.items():
+            self.ever.setdefault(number, set()).add(stored)
 
     def teardown(self) -> None:
         if not hasattr(self, "made"):
@@ -250,7 +250,7 @@ class Folder(RuleBasedStateMachine):
         return manifest.open_revision if manifest is not None else None
 
     def _retries(self, does: bool) -> None:
-        self.may_ask = {number for number, told in self.stored.items() if does and told[2] is not None}
+        self.may_ask = {number for number, stored in self.stored.items() if does and stored[2] is not None}
 
     def files(self) -> list[Path]:
         out = Path(self.made.out)
@@ -282,10 +282,10 @@ class Folder(RuleBasedStateMachine):
                 for row in pq.read_table(path, columns=["id", "generation", "score", "error", "judge"]).to_pylist():
                     if judge not in (None, row["judge"]):
                         continue
-                    told = (row["generation"], row["score"], row["error"])
+                    result = (row["generation"], row["score"], row["error"])
                     number = int(row["id"][1:])
-                    if number not in found or found[number][0] < told[0]:
-                        found[number] = told
+                    if number not in found or found[number][0] < result[0]:
+                        found[number] = result
         return found
 
 

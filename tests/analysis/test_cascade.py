@@ -152,8 +152,8 @@ def test_command_finds_the_threshold_and_what_the_cascade_agrees(
     assert both["judges"]["coin"]["threshold"] is None
     assert both["chosen"] == "cheap"
     assert _exit_code([*command, "--population", "these"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "or more of the kept rows of this table without a label" in told
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "or more of the kept rows of this table without a label" in printed
     assert _exit_code([*command, "--population", "these", "--item", "item"]) == 2
     assert "with --item item one row of each item counts" in capsys.readouterr().err
 
@@ -177,18 +177,18 @@ def test_labels_that_do_not_suffice_are_refused_and_support_is_told_without_a_ta
 ) -> None:
     name = table(tmp_path / "t.parquet", labels=20)
     assert _exit_code(["cascade", name, "--score", "cheap", "--human", "p0"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "cheap is refused: 20 labels do not suffice: 29 kept rows without an error are the fewest" in told
-    assert "No judge may keep rows" in told
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "cheap is refused: 20 labels do not suffice: 29 kept rows without an error are the fewest" in printed
+    assert "No judge may keep rows" in printed
     assert _exit_code(["cascade", "--json"]) == 0
     support = json.loads(capsys.readouterr().out)
     assert [support["needed"][a]["0"] for a in ("0.8", "0.9", "0.95")] == [14, 29, 59]
     assert support["allowed"]["0.95"]["30"] is None
     assert _exit_code(["cascade"]) == 0
     assert _exit_code(["cascade", name, "--score", "cheap", "--human", "p0", "--delta", "0", "--agreement", "1"]) == 2
-    told = capsys.readouterr().err
-    assert "--delta 0 is not allowed" in told
-    assert "--agreement 1 is not allowed" in told
+    printed = capsys.readouterr().err
+    assert "--delta 0 is not allowed" in printed
+    assert "--agreement 1 is not allowed" in printed
     pl.read_parquet(name).with_columns(cheap=pl.col("cheap") * 5).write_parquet(tmp_path / "r.parquet")
     assert _exit_code(["cascade", str(tmp_path / "r.parquet"), "--score", "cheap", "--human", "p0"]) == 2
     assert "--confidence is missing" in capsys.readouterr().err

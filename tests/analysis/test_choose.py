@@ -284,8 +284,8 @@ def test_choose_command_prints_the_answer_first_and_the_same_json_as_python(tmp_
     asked += ["--cost", "price", "--facts", str(tmp_path / "prices.csv"), "--margin", "0.5", "--human", "human"]
     asked += ["--weights", str(tmp_path / "w.toml"), "--acceptable", "3", "--bootstrap", "200"]
     assert _exit_code([*asked, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["chosen"] == "medium"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["chosen"] == "medium"
     assert _exit_code(asked) == 0
     shown = capsys.readouterr().out
     parts = ["Choose medium: the first by price that is surely less than 0.5 behind", "medium stays the choice unless"]
@@ -296,8 +296,8 @@ def test_choose_command_prints_the_answer_first_and_the_same_json_as_python(tmp_
         frame, system="system", item="item", task="task", cost="price", margin=0.5, human="human",
         weights={"code": 1, "chat": 1}, acceptable=3, bootstrap=200,
     )  # fmt: skip
-    assert same.json()["by_margin"] == told["by_margin"]
-    assert same.json()["tipping"] == told["tipping"]
+    assert same.json()["by_margin"] == printed["by_margin"]
+    assert same.json()["tipping"] == printed["tipping"]
     assert "Choice: medium" in same._repr_html_()
     assert _exit_code(["choose", str(path)]) == 2
     assert "--score is missing" in capsys.readouterr().err

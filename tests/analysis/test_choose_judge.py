@@ -140,13 +140,13 @@ def test_choose_command_takes_judges_with_commas_and_python_the_same(tmp_path, c
     asked = ["choose", str(path), "--judges", ",".join(JUDGES), "--human", "ann", "--human", "bob", "--human", "eve"]
     asked += ["--item", "item", "--margin", "0.15", "--bootstrap", "200"]
     assert _exit_code([*asked, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["chosen"] == "small.score"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["chosen"] == "small.score"
     assert _exit_code(asked) == 0
     shown = capsys.readouterr().out.replace("\n  ", " ")
     assert shown.startswith("Choose small.score: the first whose agreement with people is surely less than 0.15")
     assert "Alternative annotator test of large.score: passed" in shown
     same = scorer.choose_judge(path, JUDGES, human=PEOPLE, item="item", margin=0.15, bootstrap=200)
-    assert same.json() == told
+    assert same.json() == printed
     assert _exit_code([*asked, "--system", "item"]) == 2
     assert "leave out --system" in capsys.readouterr().err

@@ -134,11 +134,11 @@ def test_command_shows_the_curves_and_tells_mistakes(tmp_path: Path, capsys: pyt
     trained(np.random.default_rng(2), items=60, seeds=4).write_parquet(path)
     command = ["curves", path, "--score", "score", "--step", "step", "--mix", "mix", "--item", "item"]
     assert _exit_code([*command, "--task", "task", "--well-formed", "ok", "--seed", "seed", "--margin", "0.4"]) == 0
-    told = capsys.readouterr().out
-    assert told.index("Share in the right format") < told.index("score of those in the right format")
-    assert "fast: flat from step 200 on" in told
-    assert "Surely lost by training: chat (fast), chat (slow)." in told
-    assert "4 seeds say little" in told
+    printed = capsys.readouterr().out
+    assert printed.index("Share in the right format") < printed.index("score of those in the right format")
+    assert "fast: flat from step 200 on" in printed
+    assert "Surely lost by training: chat (fast), chat (slow)." in printed
+    assert "4 seeds say little" in printed
     assert _exit_code([*command, "--json", "--bootstrap", "0"]) == 0
     found = json.loads(capsys.readouterr().out)["scores"]["score"]
     assert set(found) == {"levels", "gains", "flat", "margin", "saved", "changes", "notes"}

@@ -1,4 +1,4 @@
-"""Ranks are intervals that hold together, and never contradict the means; many intervals are told as one family."""
+"""Ranks are intervals that hold together, and never contradict the means; many intervals are one family."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Promise: who asks an unfinished run, or names a column that two tables have, is told so before the answer."""
+"""Promise: who asks an unfinished run, or names a column that two tables have, is warned before the answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def output(tmp_path: Path) -> Output:
     return output
 
 
-def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, Any]]:
+def output_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, Any]]:
     assert _exit_code(list(arguments)) == 0
     text = capsys.readouterr().out
     assert _exit_code([*arguments, "--json"]) == 0
@@ -41,7 +41,7 @@ def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict
 
 
 def test_coverage_of_an_unfinished_run_stands_first(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
-    text, value = told("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
+    text, value = output_of("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
     assert text.startswith("The run is not finished: 6 of 12 rows, 2 of 4 systems.\n")
     assert value["coverage"] == {"rows": 6, "rows_total": 12, "systems": 2, "systems_total": 4}
     assert value["scores"]["score"]["n"] == 6
@@ -63,7 +63,7 @@ def test_coverage_stands_above_every_command(
     for number, shard in enumerate(output.shards):
         texts = pl.Series(["w " * (n + number + 1) for n in range(3)])
         pl.read_parquet(shard.path).with_columns(response=texts).write_parquet(shard.path)
-    text, value = told(asked[0], output.layout.out, *asked[1:], capsys=capsys)
+    text, value = output_of(asked[0], output.layout.out, *asked[1:], capsys=capsys)
     assert text.startswith("The run is not finished: 6 of 12 rows")
     assert value["coverage"]["rows"] == 6
 
@@ -88,17 +88,17 @@ def test_commands_refuse_a_path_through_a_file(tmp_path: Path, capsys: pytest.Ca
 
 def test_coverage_of_a_complete_run_adds_no_sentence(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     run(output.score({2: range(3), 3: range(3)}))
-    text, value = told("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
+    text, value = output_of("agree", output.layout.out, *ASKED, "--system", "system", capsys=capsys)
     assert "not finished" not in text
     assert value["coverage"] == {"rows": 12, "rows_total": 12}
 
 
 def test_coverage_names_both_columns_of_an_ambiguous_name(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
-    text, value = told("agree", output.layout.out, *ASKED, capsys=capsys)
+    text, value = output_of("agree", output.layout.out, *ASKED, capsys=capsys)
     note = "Column score is the run's result. The input's column of that name is input_score: ask for it by that name."
     assert note in text.splitlines()
     assert value["notes"] == [note]
-    _, value = told("agree", output.layout.out, "--score", "input_score", *ASKED[2:], capsys=capsys)
+    _, value = output_of("agree", output.layout.out, "--score", "input_score", *ASKED[2:], capsys=capsys)
     assert "notes" not in value
     assert value["scores"]["input_score"]["dataset"]["pearson"] < -0.9
 

@@ -39,10 +39,10 @@ def test_compare_gives_no_gain_to_a_variant_without_the_hardest_items():
     raw = dict(systems.select("system", "raw").rows())
     assert raw["b"] - raw["a"] > 0.6
     assert np.ptp(systems["mean"].to_numpy()) < 0.1
-    told = estimate(twins(), "score", "human", system="v", item="item").differences[0]
-    assert told.items == 320
-    assert told.interval[0] < 0 < told.interval[1]
-    assert abs(told.difference) < 0.15
+    found = estimate(twins(), "score", "human", system="v", item="item").differences[0]
+    assert found.items == 320
+    assert found.interval[0] < 0 < found.interval[1]
+    assert abs(found.difference) < 0.15
 
 
 def test_compare_names_no_winner_where_the_sign_depends_on_unread_rows():

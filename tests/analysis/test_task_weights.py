@@ -1,4 +1,4 @@
-"""Weights of tasks: read from every form of file, every mistake told at once; a leaderboard follows them."""
+"""Weights of tasks: read from every form of file, every mistake reported at once; a leaderboard follows them."""
 
 import json
 

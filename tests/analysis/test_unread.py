@@ -1,4 +1,4 @@
-"""Unread rows that differ from read ones are told; those that are lost at random are not."""
+"""Unread rows that differ from read ones are reported; those that are lost at random are not."""
 
 import numpy as np
 import polars as pl

@@ -89,9 +89,9 @@ def test_plan_says_what_labels_support_before_anything_is_bought(tmp_path: Path)
     write_data(tmp_path, 12)
     calibrating = scorer.plan(run_file(tmp_path, "out"))
     assert calibrating.requests == 12 * 4
-    told = " ".join(calibrating.advice)
-    assert "14 for 0.8, 29 for 0.9, 59 for 0.95 agreement" in told
-    assert "models.cheap has temperature 0" in told
+    advice = " ".join(calibrating.advice)
+    assert "14 for 0.8, 29 for 0.9, 59 for 0.95 agreement" in advice
+    assert "models.cheap has temperature 0" in advice
     large = scorer.plan(run_file(tmp_path, "out", threshold=0.8))
     assert large.requests == 12 * 4
     assert "the most that it can cost" in " ".join(large.advice)

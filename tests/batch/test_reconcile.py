@@ -154,7 +154,7 @@ class Reconciling(RuleBasedStateMachine):
         self.world = World(names)
 
     @rule(
-        how=st.sampled_from(["intent", "sending", "not made", "made", "made twice", "told"]),
+        how=st.sampled_from(["intent", "sending", "not made", "made", "made twice", "answered"]),
         lag_s=st.floats(0, GRACE_S - 1),
         unclear=st.booleans(),
     )
@@ -170,9 +170,9 @@ class Reconciling(RuleBasedStateMachine):
         world.sent[nonce] = world.sent.get(nonce, 0) + 1
         ids = [
             world.make(nonce, lag_s)
-            for _ in range(("not made", "made", "made twice").index(how) if how != "told" else 1)
+            for _ in range(("not made", "made", "made twice").index(how) if how != "answered" else 1)
         ]
-        if how == "told":
+        if how == "answered":
             world.mark(nonce, Event("created", ids[0]))
         elif unclear:
             world.mark(nonce, Event("unclear", world.now))

@@ -203,14 +203,14 @@ def test_together_lists_an_array_and_a_batch_is_found_by_the_name_of_its_file() 
 
 def test_together_statuses() -> None:
     files = {"output_file_id": "o", "error_file_id": "e"}
-    told: list[tuple[str, dict[str, object]]] = [
+    replies: list[tuple[str, dict[str, object]]] = [
         ("VALIDATING", {}), ("CANCELING", {}), ("COMPLETED", files), ("COMPLETED", {}),
         ("EXPIRED", {"output_file_id": "o"}), ("CANCELLED", {}), ("FAILED", {"error": "bad line"}), ("FAILED", files),
     ]  # fmt: skip
 
     async def scenario(server: BatchServer, api: OpenAIBatches, _call: Call) -> None:
         found = []
-        for status, more in told:
+        for status, more in replies:
             server.will(Answer(200, job(status, **more)))
             one = await api.look("j1")
             found.append((one.status, one.results, one.awaited, one.uncounted, one.problem))

@@ -49,7 +49,7 @@ def table(tmp_path: Path) -> str:
     return str(tmp_path / "table.parquet")
 
 
-def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
+def output_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
     """The JSON of a command that succeeds; what it prints for people must not fail either."""
     assert _exit_code(list(arguments)) == 0
     shown = capsys.readouterr()
@@ -60,7 +60,7 @@ def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_agree_prints_json_in_the_shape_of_the_contract(table: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told(
+    found = output_of(
         "agree", table, "--score", "score", "--score", "noise", "--human", "human", "--item", "item", "--system",
         "system", "--task", "task", "--bootstrap", "50", "--permutations", "20", capsys=capsys,
     )  # fmt: skip
@@ -87,7 +87,7 @@ def test_agree_shows_a_line_for_each_level(table: str, capsys: pytest.CaptureFix
 
 
 def test_agree_shows_several_people_as_the_ceiling(table: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told("agree", table, "--score", "score", "--human", "human", "--human", "noise", capsys=capsys)
+    found = output_of("agree", table, "--score", "score", "--human", "human", "--human", "noise", capsys=capsys)
     assert found["human"]["people"] == ["human", "noise"]
     assert _exit_code(["agree", table, "--score", "score", "--human", "human", "--human", "noise"]) == 0
     assert "(people)" in capsys.readouterr().out
@@ -97,14 +97,14 @@ def test_agree_joins_labels_from_their_own_file(table: str, tmp_path: Path, caps
     labels = frame().select("id", gold="human").head(10)
     labels.write_parquet(tmp_path / "labels.parquet")
     asked = ("--score", "score", "--human", "gold", "--labels", str(tmp_path / "labels.parquet"), "--on", "id")
-    found = told("agree", table, *asked, capsys=capsys)
+    found = output_of("agree", table, *asked, capsys=capsys)
     assert (found["unlabelled"], found["scores"]["score"]["n"]) == (14, 9)
-    assert told("estimate", table, *asked, capsys=capsys)["scores"]["score"]["overall"]["labels"] == 9
+    assert output_of("estimate", table, *asked, capsys=capsys)["scores"]["score"]["overall"]["labels"] == 9
 
 
 def test_scale_writes_the_calibrated_table(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new/calibrated.parquet"
-    found = told(
+    found = output_of(
         "scale", table, "--score", "score", "--score", "noise", "--human", "human", "--task", "task", "--system",
         "system", "--calibrate", "linear", "--item", "item", "-o", str(out), capsys=capsys,
     )["scores"]  # fmt: skip
@@ -113,12 +113,12 @@ def test_scale_writes_the_calibrated_table(table: str, tmp_path: Path, capsys: p
     calibrated = pl.read_parquet(out)
     assert calibrated.columns[-2:] == ["score_calibrated", "noise_calibrated"]
     assert calibrated["score"].equals(frame()["score"])
-    plain = told("scale", table, "--score", "score", "--human", "human", "--task", "task", capsys=capsys)
+    plain = output_of("scale", table, "--score", "score", "--human", "human", "--task", "task", capsys=capsys)
     assert plain["scores"]["score"]["calibration"] is None
 
 
 def test_bias_shows_every_kind(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told(
+    found = output_of(
         "bias", table, "--score", "score", "--text", "text", "--human", "human", "--own", "ant", "--system", "system",
         "--bootstrap", "50", capsys=capsys,
     )["scores"]["score"]  # fmt: skip
@@ -126,13 +126,13 @@ def test_bias_shows_every_kind(table: str, tmp_path: Path, capsys: pytest.Captur
     assert (found["self_preference"]["own"], found["self_preference"]["others"]) == (8, 15)
     pairs = str(tmp_path / "pairs.parquet")
     frame().filter(pl.col("system") != "cat").write_parquet(pairs)
-    found = told(
+    found = output_of(
         "bias", pairs, "--score", "preference", "--text", "text", "--baseline", "base", "--swapped", "swapped",
         "--pair", "item", "--bootstrap", "50", capsys=capsys,
     )["scores"]["preference"]  # fmt: skip
     assert set(found) == {"length", "win_rate", "position"}
     assert found["position"]["pairs"] == 8
-    found = told(
+    found = output_of(
         "bias", pairs, "--score", "preference", "--text", "text", "--baseline", "base", "--system", "system",
         "--difficulty", "cost", "--bootstrap", "50", capsys=capsys,
     )["scores"]["preference"]  # fmt: skip
@@ -141,13 +141,13 @@ def test_bias_shows_every_kind(table: str, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_estimate_shows_each_system(table: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told("estimate", table, "--score", "score", "--human", "human", "--system", "system", capsys=capsys)
+    found = output_of("estimate", table, "--score", "score", "--human", "human", "--system", "system", capsys=capsys)
     assert set(found["scores"]["score"]) == {"overall", "systems", "differences"}
     assert len(found["scores"]["score"]["differences"]) == 3
 
 
 def test_leaderboard_ranks_by_means_and_by_pairs(table: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told(
+    found = output_of(
         "leaderboard", table, "--score", "score", "--system", "system", "--task", "task", "--average", "cost",
         "--fact", "licence", "--bootstrap", "50", capsys=capsys,
     )["scores"]["score"]  # fmt: skip
@@ -155,13 +155,13 @@ def test_leaderboard_ranks_by_means_and_by_pairs(table: str, capsys: pytest.Capt
     assert len(found["tasks"]) == 6
     facts = str(Path(table).parent / "facts.parquet")
     pl.DataFrame({"system": ["bee", "ant"], "host": ["ours", "theirs"]}).write_parquet(facts)
-    found = told(
+    found = output_of(
         "leaderboard", table, "--score", "score", "--system", "system", "--fact", "host", "--fact", "licence",
         "--labels", facts, "--on", "system", "--bootstrap", "0", capsys=capsys,
     )["scores"]["score"]  # fmt: skip
     hosts = {row["system"]: (row["host"], row["licence"]) for row in found["systems"]}
     assert hosts == {"ant": ("theirs", "closed"), "bee": ("ours", "open"), "cat": (None, "open")}
-    found = told(
+    found = output_of(
         "leaderboard", table, "--score", "preference", "--system", "system", "--against", "rival", capsys=capsys
     )["scores"]["preference"]
     assert sum(row["strength"] for row in found["systems"]) == pytest.approx(0)
@@ -169,7 +169,7 @@ def test_leaderboard_ranks_by_means_and_by_pairs(table: str, capsys: pytest.Capt
 
 
 def test_compare_shows_the_differences_of_variants(table: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told(
+    found = output_of(
         "compare", table, "--score", "score", "--variant", "system", "--item", "item", "--task", "task",
         "--well-formed", "formed", "--bootstrap", "50", capsys=capsys,
     )["scores"]["score"]  # fmt: skip
@@ -242,7 +242,7 @@ def test_commands_take_an_output_folder_with_its_input(tmp_path: Path, capsys: p
             "output": {"path": str(tmp_path / "out")},
         }
     )
-    found = told("agree", str(tmp_path / "out"), "--score", "score", "--human", "human", "--item", "item",
+    found = output_of("agree", str(tmp_path / "out"), "--score", "score", "--human", "human", "--item", "item",
                  capsys=capsys)["scores"]["score"]  # fmt: skip
     assert (found["n"], found["unread"]) == (20, 4)
     assert found["dataset"]["pearson"] == pytest.approx(1)
@@ -317,7 +317,7 @@ def test_agree_shows_undefined_statistics_as_a_dash_with_a_note(
     path = str(tmp_path / "table.parquet")
     frame().filter(pl.col("system") == "ant").with_columns(score=pl.lit(3.0)).write_parquet(path)
     asked = ["agree", path, *SCORE_AND_HUMAN, "--item", "item", "--system", "system"]
-    found = told(*asked, capsys=capsys)["scores"]["score"]
+    found = output_of(*asked, capsys=capsys)["scores"]["score"]
     assert found["dataset"]["pearson"] is None
     assert _exit_code(asked) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -351,7 +351,7 @@ def test_bias_takes_the_preferences_of_a_pairwise_run(tmp_path: Path, capsys: py
     rows.write_parquet(path)
     for score in ("preference_given", "score"):
         asked = ("bias", path, "--score", score, "--swapped", "preference_swapped", "--bootstrap", "50")
-        found = told(*asked, capsys=capsys)["scores"][score]["position"]
+        found = output_of(*asked, capsys=capsys)["scores"][score]["position"]
         assert (found["pairs"], found["incomplete"], found["same"]) == (4, 1, 0.5)
         assert found["first"] == (0.5 + 1.0 + 0.75 + 0.5) / 4
     assert _exit_code(["bias", path, "--score", "score", "--swapped", "flag"]) == 2

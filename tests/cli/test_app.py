@@ -30,9 +30,9 @@ PLAN_KEYS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code([command, "--help"]) == 0
-    told = capsys.readouterr()
-    assert f"Example: scorer {command}" in told.out
-    assert not told.err
+    printed = capsys.readouterr()
+    assert f"Example: scorer {command}" in printed.out
+    assert not printed.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -64,9 +64,9 @@ def test_what_is_missing_is_said_with_its_meaning(
     given: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _exit_code(given) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(said)
-    assert told.rstrip().endswith(f"See: scorer {given[0]} --help")
+    printed = capsys.readouterr().err
+    assert printed.startswith(said)
+    assert printed.rstrip().endswith(f"See: scorer {given[0]} --help")
 
 
 def test_ctrl_c_ends_a_command_with_a_sentence(
@@ -77,8 +77,11 @@ def test_ctrl_c_ends_a_command_with_a_sentence(
 
     monkeypatch.setattr("scorer.report.write.write_report_file", pressed)
     assert _exit_code(["report", "out"]) == 130
-    told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "Interrupted before the command was done. Give it again to do the rest.\n")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (
+        "",
+        "Interrupted before the command was done. Give it again to do the rest.\n",
+    )
 
 
 @pytest.mark.slow
@@ -96,12 +99,18 @@ def test_commands_from_plan_to_verify_work_in_order(judge: RehearsalProcess, tmp
 
     first = scorer("run", "-", "--set", "output.flush_rows=5", "--json", stdin=run.read_text())
     assert first.code == 0
-    told = first.json()
-    assert told.keys() >= STATUS_KEYS
-    assert (told["state"], told["rows"], told["scored"], told["failed"], told["pending"]) == ("complete", 42, 42, 0, 0)
+    value = first.json()
+    assert value.keys() >= STATUS_KEYS
+    assert (value["state"], value["rows"], value["scored"], value["failed"], value["pending"]) == (
+        "complete",
+        42,
+        42,
+        0,
+        0,
+    )
     books = judge.stats()
-    assert (told["prompt_tokens"], told["completion_tokens"]) == (books["prompt_tokens"], books["completion_tokens"])
-    assert told["cost_usd"] == pytest.approx((books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6)
+    assert (value["prompt_tokens"], value["completion_tokens"]) == (books["prompt_tokens"], books["completion_tokens"])
+    assert value["cost_usd"] == pytest.approx((books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6)
     assert re.search(r"42 of 42 rows \| .* rows/s \| .* tokens/min \| .* USD", first.err)
     rows = scores(tmp_path)
     assert [row["id"] for row in rows] == [f"r{number}" for number in range(42)]
@@ -112,7 +121,7 @@ def test_commands_from_plan_to_verify_work_in_order(judge: RehearsalProcess, tmp
     assert "42 scored, 0 failed, 0 pending (3 of 3 shards sealed)" in again.out
     assert judge.stats()["requests"] == 42
 
-    assert scorer("status", tmp_path / "out", "--json").json() == told
+    assert scorer("status", tmp_path / "out", "--json").json() == value
     proof = scorer("verify", tmp_path / "out", "--json")
     assert (proof.code, proof.json()["complete"], proof.json()["rows"]) == (0, True, 42)
 
@@ -361,11 +370,11 @@ def test_rehearse_asks_no_real_judge_and_leaves_the_real_output_alone(tmp_path: 
     run = run_file(tmp_path, "http://127.0.0.1:9/v1", rehearsal=rehearsal)
     night = scorer("rehearse", run, "--json")
     assert night.code == 0
-    told = night.json()
-    assert told.keys() >= STATUS_KEYS
-    assert (told["state"], told["scored"]) == ("complete", 50)
-    assert told["judge"]["ok"] == 50
-    assert told["judge"]["failed"] == told["judge"]["requests"] - 50
+    value = night.json()
+    assert value.keys() >= STATUS_KEYS
+    assert (value["state"], value["scored"]) == ("complete", 50)
+    assert value["judge"]["ok"] == 50
+    assert value["judge"]["failed"] == value["judge"]["requests"] - 50
     assert len(scores(tmp_path, "out-rehearsal")) == 50
     assert not (tmp_path / "out").exists()
     wrong = scorer("rehearse", run, "--set", "rehearsal.fault_500=2")

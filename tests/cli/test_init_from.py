@@ -139,7 +139,7 @@ def test_a_column_whose_name_stands_twice_is_passed_over(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("data.csv", "id;reply\n1;a\n", "a table with semicolons between its fields"),
         ("data.tsv", "id\treply\n1\ta\n", "data.tsv has another ending. It looks like a table with tabs"),
@@ -148,11 +148,11 @@ def test_a_column_whose_name_stands_twice_is_passed_over(tmp_path: Path) -> None
     ],
 )
 def test_a_table_of_another_form_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, message: str
 ) -> None:
     written(tmp_path / "data" / name, text.encode())
     assert _exit_code(["init", str(tmp_path / "run.toml"), "--from", str(tmp_path / "data")]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_without_a_known_name_the_longest_text_is_the_response(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_odd_names_and_paths_do_not_break_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "more", "told"),
+    ("rows", "more", "message"),
     [
         ([{"n": 1, "x": 0.5}], (), "has no column of text that could be judged. Its columns: n (int64), x (double)"),
         (
@@ -196,12 +196,12 @@ def test_odd_names_and_paths_do_not_break_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_guessed_is_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]], more: tuple[str, ...], told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]], more: tuple[str, ...], message: str
 ) -> None:
     path = written(tmp_path / "data.jsonl", WRITERS["jsonl"](rows))
     run = tmp_path / "run.toml"
     assert _exit_code(["init", str(run), "--from", str(path), *more]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not run.exists()
 
 

@@ -36,9 +36,9 @@ def spec(**limits: float) -> Spec:
     ],
 )
 def test_budget_is_raised_to_what_the_rest_takes_at_the_rate_so_far(limits: dict[str, float], sets: list[str]) -> None:
-    told = next_command(BudgetSpent("spent"), ["run", "my run.toml", "--workers", "2"], spec(**limits), FOUND)
-    assert told is not None
-    command = shlex.split(told.partition(": ")[2])
+    sentence = next_command(BudgetSpent("spent"), ["run", "my run.toml", "--workers", "2"], spec(**limits), FOUND)
+    assert sentence is not None
+    command = shlex.split(sentence.partition(": ")[2])
     assert command == ["scorer", "run", "my run.toml", "--workers", "2", "--set", *sets]
 
 
@@ -46,15 +46,15 @@ def test_budget_that_is_named_as_used_up_is_raised_even_where_the_rate_says_that
     """The next request's reservation did not fit, though the bills of all rows would."""
     nearly = replace(FOUND, prompt_tokens=100, completion_tokens=0)
     said = BudgetSpent("limits.max_tokens = 100000 is used up: the next request may take 99999.")
-    told = next_command(said, ["run", "r.toml"], spec(max_tokens=100_000), nearly)
-    assert told is not None
-    assert told.endswith("scorer run r.toml --set limits.max_tokens=120000")
+    sentence = next_command(said, ["run", "r.toml"], spec(max_tokens=100_000), nearly)
+    assert sentence is not None
+    assert sentence.endswith("scorer run r.toml --set limits.max_tokens=120000")
 
 
 def test_budget_without_a_finished_row_is_doubled() -> None:
     none = replace(FOUND, scored=0, failed=0, cost_usd=0.0)
-    told = next_command(BudgetSpent("spent"), ["run", "r.toml"], spec(max_usd=2.0), none)
-    assert told == "scorer run r.toml --set limits.max_usd=4.8"
+    sentence = next_command(BudgetSpent("spent"), ["run", "r.toml"], spec(max_usd=2.0), none)
+    assert sentence == "scorer run r.toml --set limits.max_usd=4.8"
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_budget_without_a_finished_row_is_doubled() -> None:
     ],
 )
 def test_failed_rows_are_scored_again_by_the_command_that_helps(errors: dict[str, int], command: str) -> None:
-    told = next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), replace(FOUND, errors=errors))
-    assert told is not None
-    assert told.endswith(f": scorer {command}")
+    sentence = next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), replace(FOUND, errors=errors))
+    assert sentence is not None
+    assert sentence.endswith(f": scorer {command}")
 
 
 def test_no_command_where_none_helps() -> None:
@@ -79,12 +79,12 @@ def test_no_command_where_none_helps() -> None:
 
 def test_rows_that_no_retry_mends_are_taken_by_a_higher_share() -> None:
     bad = replace(FOUND, failed=101, errors={"BadRow": 101})
-    told = next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), bad)
-    assert told == "To take the rows as they are: scorer run r.toml --set limits.max_failed_share=0.11"
+    sentence = next_command(TooManyFailed("failed"), ["run", "r.toml"], spec(), bad)
+    assert sentence == "To take the rows as they are: scorer run r.toml --set limits.max_failed_share=0.11"
 
 
 def test_a_key_that_was_set_is_replaced() -> None:
     typed = ["run", "r.toml", "--set", "limits.max_usd=1", "--set=limits.max_usd=1.5", "--set", "output.path=x"]
-    told = next_command(BudgetSpent("spent"), typed, spec(max_usd=1.5), FOUND)
-    assert told is not None
-    assert told.endswith("scorer run r.toml --set output.path=x --set limits.max_usd=12")
+    sentence = next_command(BudgetSpent("spent"), typed, spec(max_usd=1.5), FOUND)
+    assert sentence is not None
+    assert sentence.endswith("scorer run r.toml --set output.path=x --set limits.max_usd=12")

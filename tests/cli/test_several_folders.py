@@ -31,7 +31,7 @@ def tables(tmp_path: Path) -> list[str]:
     return [f"{tmp_path}/a/out", f"second={tmp_path}/b/out"]
 
 
-def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, Any]]:
+def output_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, Any]]:
     assert _exit_code(list(arguments)) == 0
     text = capsys.readouterr().out
     assert _exit_code([*arguments, "--json"]) == 0
@@ -52,7 +52,7 @@ def told(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, dict
 def test_commands_over_two_folders_answer_for_each_and_count_what_one_lacks(
     tables: list[str], asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text, value = told(asked[0], *tables, "--score", "score", *asked[1:], capsys=capsys)
+    text, value = output_of(asked[0], *tables, "--score", "score", *asked[1:], capsys=capsys)
     assert set(value["scores"]) == {"a.score", "second.score"}
     assert value["coverage"] == {"rows": 12, "rows_total": 12, "missing": {"a": 0, "second": 2}}
     assert text.startswith("second has no result for 2 of these 12 rows: its columns are null there.")
@@ -61,13 +61,13 @@ def test_commands_over_two_folders_answer_for_each_and_count_what_one_lacks(
 def test_estimate_counts_the_rows_that_one_run_lacks_as_pending(
     tables: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, value = told("estimate", *tables, "--score", "score", "--human", "human", capsys=capsys)
+    _, value = output_of("estimate", *tables, "--score", "score", "--human", "human", capsys=capsys)
     pending = {name: one["overall"]["pending"] for name, one in value["scores"].items()}
     assert pending == {"a.score": 0, "second.score": 2}
 
 
 def test_agree_without_human_values_compares_the_judges(tables: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    text, value = told("agree", *tables, "--score", "score", "--bootstrap", "0", capsys=capsys)
+    text, value = output_of("agree", *tables, "--score", "score", "--bootstrap", "0", capsys=capsys)
     (pair,) = value["pairs"]
     assert (pair["first"], pair["second"], pair["n"], pair["only_first"]) == ("a.score", "second.score", 10, 2)
     assert pair["dataset"]["pearson"] == pytest.approx(1.0)

@@ -40,14 +40,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> str:
     return recorded_run(root, rows, replies, reason="before")
 
 
-def told(capsys: Capture, *arguments: str, code: int = 0) -> str:
+def output_of(capsys: Capture, *arguments: str, code: int = 0) -> str:
     assert _exit_code(["show", *arguments]) == code
     found = capsys.readouterr()
     return found.err if code else found.out
 
 
 def as_json(capsys: Capture, *arguments: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(told(capsys, *arguments, "--json"))
+    value: dict[str, Any] = json.loads(output_of(capsys, *arguments, "--json"))
     return value
 
 
@@ -56,7 +56,7 @@ def test_show_keeps_to_the_width_and_escapes_what_a_terminal_obeys(
     out: str, width: int, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    text = told(capsys, out, "--worst", "1")
+    text = output_of(capsys, out, "--worst", "1")
     assert max(map(cells, text.splitlines())) <= width
     assert not set(text) & set("\x1b\x07\u202e\u202c\u200b")
     for shown in ("\\x1b[31mred", "\\u202e", "\\u200b", "日本語のテキスト", "characters left out", "\\x1b[2Jbad"):
@@ -102,7 +102,7 @@ def test_show_without_options_shows_worst_best_and_three_random_rows(out: str, c
 def test_number_for_a_column_and_a_column_for_a_number_are_told_apart(
     out: str, words: str, says: str, capsys: Capture
 ) -> None:
-    assert says in " ".join(told(capsys, out, *words.split(), code=2).split())
+    assert says in " ".join(output_of(capsys, out, *words.split(), code=2).split())
 
 
 def test_column_with_a_number_for_a_name_is_taken(tmp_path: Path, capsys: Capture) -> None:
@@ -122,23 +122,23 @@ def test_options_combine_and_their_numbers_may_be_left_out(out: str, capsys: Cap
 
 
 def test_disagree_shows_both_directions(out: str, capsys: Capture) -> None:
-    text = told(capsys, out, "--disagree", "human", "-n", "2")
+    text = output_of(capsys, out, "--disagree", "human", "-n", "2")
     assert "judge too high: 2 of " in text
     assert "judge too low: 2 of " in text
     assert "score minus human, in points on the scale 1 to 5" in text
 
 
 def test_a_condition_that_no_row_meets_is_said(out: str, capsys: Capture) -> None:
-    assert "No finished row meets --where 'human > 9'." in told(capsys, out, "--where", "human > 9")
+    assert "No finished row meets --where 'human > 9'." in output_of(capsys, out, "--where", "human > 9")
 
 
 def test_full_shows_whole_texts(out: str, capsys: Capture) -> None:
-    assert told(capsys, out, "--row", "0:0", "--full").count("long") == 900
-    assert told(capsys, out, "--row", "0:0").count("long") < 900
+    assert output_of(capsys, out, "--row", "0:0", "--full").count("long") == 900
+    assert output_of(capsys, out, "--row", "0:0").count("long") < 900
 
 
 def test_every_mistake_is_told_at_once(out: str, capsys: Capture) -> None:
-    said = told(capsys, out, "--worst", "0", "-n", "-2", "--human", "people", "--where", "skore > 1", code=2)
+    said = output_of(capsys, out, "--worst", "0", "-n", "-2", "--human", "people", "--where", "skore > 1", code=2)
     for part in (
         "--worst 0 is not allowed",
         "-n -2 is not allowed",
@@ -162,16 +162,16 @@ def test_every_mistake_is_told_at_once(out: str, capsys: Capture) -> None:
     ],
 )
 def test_a_mistake_is_a_sentence(out: str, arguments: list[str], says: str, capsys: Capture) -> None:
-    assert says in told(capsys, *(out if one == "OUT" else one for one in arguments), code=2)
+    assert says in output_of(capsys, *(out if one == "OUT" else one for one in arguments), code=2)
 
 
 def test_a_run_without_results_and_one_under_way_say_so(tmp_path: Path, capsys: Capture) -> None:
     output = Output(tmp_path, 5)
-    text = told(capsys, output.layout.out)
+    text = output_of(capsys, output.layout.out)
     assert "The run is not finished: 0 of 5 rows." in text
     assert "lowest scores: none" in text
     run(output.score({0: [3, 1]}, error="Refused"))
-    text = told(capsys, output.layout.out, "--failed")
+    text = output_of(capsys, output.layout.out, "--failed")
     assert "The run is not finished: 2 of 5 rows." in text
     assert "failed rows: 2 of 2 rows (Refused 2)" in text
     assert "error Refused" in text
@@ -180,7 +180,7 @@ def test_a_run_without_results_and_one_under_way_say_so(tmp_path: Path, capsys: 
 def test_show_takes_the_run_file_and_the_function_gives_a_frame(out: str, tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "run.toml"
     file.write_text(f'[output]\npath = "{out}"\n')
-    assert told(capsys, str(file), "--row", "r3").count("row 0:3") == 1
+    assert output_of(capsys, str(file), "--row", "r3").count("row 0:3") == 1
     frame = scorer.show(out, worst=2, too_high=1)
     assert frame["pick"].to_list() == ["worst", "worst", "too_high"]
     assert {"id", "score", "reason", "prompt", "question", "response", "verdicts"} <= set(frame.columns)

@@ -232,9 +232,9 @@ def test_run_stores_every_answer_on_a_slow_disk(
             process.send_signal(number)
             time.sleep(0.2)
         out, err = process.communicate(timeout=PATIENCE_S)
-        told = Ended(process.returncode, out, err)
-    assert told.code == 130, told.err
-    assert "Traceback" not in told.err
+        ended = Ended(process.returncode, out, err)
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
     left = standing(tmp_path)
     assert left is not None
     assert left.scored == paid

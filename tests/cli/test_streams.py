@@ -85,8 +85,8 @@ def test_json_text_is_the_same_value_and_harmless(value: Any, indent: bool) -> N
 
 def test_json_text_has_null_for_nan_also_beside_a_name_that_is_no_utf8() -> None:
     for name in ("a", "\udcff"):
-        told = json_text({"shard": name, "pace": [float("nan"), 1.5], "use": {"x": float("inf")}})
-        assert json.loads(told, parse_constant=pytest.fail) == {"shard": name, "pace": [None, 1.5], "use": {"x": None}}
+        text = json_text({"shard": name, "pace": [float("nan"), 1.5], "use": {"x": float("inf")}})
+        assert json.loads(text, parse_constant=pytest.fail) == {"shard": name, "pace": [None, 1.5], "use": {"x": None}}
 
 
 @given(ANYTHING.map(printable_line), st.integers(0, 50))
@@ -217,14 +217,14 @@ def test_commands_end_quietly_without_a_reader_and_report_a_lost_answer(
     shard(tmp_path / "in/a.parquet", 3)
     assert scorer("run", run_file(tmp_path, judge.url)).code == 0
     command = " ".join([*COMMAND, "status", str(tmp_path / "out")])
-    for shell, code, told in (
+    for shell, code, message in (
         (f"{command} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
         (f"{command} >&-", 0, ""),
         (f"{command} >/dev/full", 7, "could not be written to standard output"),
     ):
         done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=PATIENCE_S)
-        assert (done.returncode, bool(done.stderr)) == (code, bool(told)), done
-        assert told in done.stderr
+        assert (done.returncode, bool(done.stderr)) == (code, bool(message)), done
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
 
 
@@ -244,8 +244,8 @@ def test_progress_lines_show_pace_and_cost_at_80_columns_and_all_at_200() -> Non
     assert "396,000 of 1,204,830 rows" in first
     assert "ETA " in first
     assert "2 min 41 s" in first
-    for told in ("5,032.1 rows/s", "1,938,123 tokens/min", "12.3456 USD", "0.0123 possibly billed"):
-        assert told in second, second
+    for part in ("5,032.1 rows/s", "1,938,123 tokens/min", "12.3456 USD", "0.0123 possibly billed"):
+        assert part in second, second
     assert third == "limited by tokens_per_minute 93%, concurrency 5.0% (share of the last minute)"
     first, second, third = three_lines(SNAPSHOT, 199)
     assert "900 failed (Refused 800, TooLong 100)" in first

@@ -229,7 +229,7 @@ def nothing_is_sent(run: Path) -> None:
         return bool(progress(run)["requests"] == sent)
 
     wait_until(lambda: progress(run)["paused"] and not progress(run)["in_flight"])
-    wait_until(rests)  # what a worker sent before is told with its next report
+    wait_until(rests)  # what a worker sent before comes with its next report
     assert rests()
 
 

@@ -48,7 +48,7 @@ SNAPSHOT = Snapshot(
 )  # fmt: skip
 
 
-def told(event: str) -> set[str]:
+def filters_of(event: str) -> set[str]:
     """The fields that docs/how-to/schedulers.md promises for an event."""
     row = re.search(rf"^\| `{event}` \|[^|]*\|([^|]*)\|", WORKFLOWS, re.MULTILINE)
     assert row is not None, event
@@ -66,9 +66,9 @@ def test_progress_without_a_terminal_is_a_line_every_ten_seconds_and_a_last_one(
     assert [(line["event"], line.get("state")) for line in lines] == [
         ("progress", "running"), ("progress", "complete"), ("said", None),
     ]  # fmt: skip
-    assert set(lines[0]) == told("progress")
+    assert set(lines[0]) == filters_of("progress")
     assert (lines[0]["finished"], lines[0]["eta_s"], lines[0]["out"]) == (6, 2.0, "out")
-    assert set(lines[2]) == told("said")
+    assert set(lines[2]) == filters_of("said")
 
 
 def test_quiet_leaves_out_progress_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +76,7 @@ def test_quiet_leaves_out_progress_alone(capsys: pytest.CaptureFixture[str]) -> 
         log.show(SNAPSHOT)
         log.tell("sealed", {"shard": "a", "rows": 1})
     (line,) = capsys.readouterr().err.splitlines()
-    assert set(json.loads(line)) == told("sealed")
+    assert set(json.loads(line)) == filters_of("sealed")
 
 
 def test_json_log_has_a_traceback_for_a_bug_and_none_for_a_user_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_json_log_has_a_traceback_for_a_bug_and_none_for_a_user_error(capsys: py
     except ZeroDivisionError as bug:
         log_error(bug, 1)
     line = json.loads(capsys.readouterr().err)
-    assert set(line) == told("error")
+    assert set(line) == filters_of("error")
     assert "test_workflows.py" in line["traceback"]
     assert (line["exit_code"], line["error"], line["message"]) == (1, "ZeroDivisionError", "oh")
 
@@ -102,7 +102,7 @@ def test_run_writes_its_events_as_json_lines(tmp_path: Path, judge: RehearsalPro
     status = said.json()
     for line in lines:
         more = set(status) if line["event"] == "finished" else set()
-        assert set(line) == told(line["event"]) | more, line
+        assert set(line) == filters_of(line["event"]) | more, line
         assert line["out"] == f"{tmp_path}/out"
     assert status.items() <= lines[-1].items(), "finished tells what --json tells"
     spent = scorer("run", run, "--set", f"output.path={tmp_path}/poor", "--set", "limits.max_tokens=10",
@@ -117,7 +117,7 @@ def test_run_writes_its_events_as_json_lines(tmp_path: Path, judge: RehearsalPro
         wrong = scorer(*arguments, "--log-format", "json")
         (line,) = events(wrong)
         assert (wrong.code, line["exit_code"], line["error"]) == (code, code, name)
-        assert set(line) == told("error") - {"traceback"}
+        assert set(line) == filters_of("error") - {"traceback"}
 
 
 @pytest.mark.slow

@@ -318,20 +318,20 @@ def test_client_settles_every_permit_exactly_once_under_any_failures(
 ) -> None:
     async def scenario() -> None:
         limits, wire = Strict(RateLimits(concurrency=2)), Wire([*script, 200])
-        judge, told = client(wire, limits), []
+        judge, messages = client(wire, limits), []
 
         async def ask() -> None:
             try:
                 await judge.complete(asks())
             except RowError as error:
-                told.append(error.spent)
+                messages.append(error.spent)
 
         tasks = [asyncio.create_task(ask()) for _ in range(1 + others)]
         if cancel_at is not None:
             await asyncio.sleep(cancel_at)
             tasks[0].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert None not in told
+        assert None not in messages
         books = limits.totals
         billed = sum(o.bill is Billing.KNOWN for o in limits.settled)
         unknown = sum(o.bill is Billing.UNKNOWN for o in limits.settled)
@@ -458,11 +458,11 @@ def test_client_ignores_usage_beyond_context_window(usage: Usage, choices: int, 
         judge._attempts._settlement._window = 1000
         try:
             done = await judge.complete(asks(choices=choices))
-            told, spent = done.usage, done.spent
+            outcome, spent = done.usage, done.spent
         except Refused as error:
-            told, spent = None, error.spent  # type: ignore[assignment]
+            outcome, spent = None, error.spent  # type: ignore[assignment]
         assert spent.usage == (usage if believed else None)
-        assert status == 400 or told == spent.usage
+        assert status == 400 or outcome == spent.usage
         assert [o.bill for o in limits.settled] == [Billing.KNOWN if believed else Billing.UNKNOWN]
         if not believed:
             assert spent.cost_pico is None

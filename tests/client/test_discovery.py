@@ -34,9 +34,9 @@ def test_a_file_without_an_address_is_named(tmp_path: Path, text: str) -> None:
 def test_all_wrong_lines_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "judges.txt"
     path.write_text("10.0.0.1:8000\nhttp://10.0.0.1:8000/v1\nhttp://user@10.0.0.2/v1\n")
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as raised:
         read(f"file:{path}")
-    assert [problem.partition(":")[0].rpartition("/")[2] for problem in told.value.problems] == [
+    assert [problem.partition(":")[0].rpartition("/")[2] for problem in raised.value.problems] == [
         "judges.txt, line 1",
         "judges.txt, line 3",
     ]

@@ -242,13 +242,13 @@ def test_hedging_bounds_slowest_hundredth_at_twice_p99_of_others(capped: bool) -
     took.sort()
     others = took[: int(len(took) * 0.99)]
     assert max(took) <= 2 * others[int(len(others) * 0.99)]
-    told = judge.stats()
-    assert told["faults"]["hang"] >= 25
-    assert told["r429"] == told["in_flight"] == 0
-    assert told["requests"] <= 3000 * 1.08, "few are asked twice"
-    assert told["delivered"] == books.totals.requests == 3000
-    assert wire.given_up == told["requests"] - 3000 == books.totals.maybe_requests, (
+    found = judge.stats()
+    assert found["faults"]["hang"] >= 25
+    assert found["r429"] == found["in_flight"] == 0
+    assert found["requests"] <= 3000 * 1.08, "few are asked twice"
+    assert found["delivered"] == books.totals.requests == 3000
+    assert wire.given_up == found["requests"] - 3000 == books.totals.maybe_requests, (
         "every loser is settled, and counted"
     )
-    billed = sum(told[name] for name in told if name.endswith(("prompt_tokens", "completion_tokens")))
+    billed = sum(found[name] for name in found if name.endswith(("prompt_tokens", "completion_tokens")))
     assert books.totals.prompt_tokens + books.totals.completion_tokens <= billed <= books.totals.tokens

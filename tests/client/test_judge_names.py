@@ -1,4 +1,4 @@
-"""Promise: another model or system fingerprint in the replies is told at once, each once, and stands in the row."""
+"""Promise: another model or system fingerprint in the replies is reported at once, each once, and stands in the row."""
 
 from __future__ import annotations
 

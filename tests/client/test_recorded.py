@@ -160,8 +160,8 @@ def whole(text: str = "4", **choice: Any) -> str:
     top = [{"token": label, "logprob": math.log(0.5)} for label in ("4", "3")]
     logprobs = {"content": [{"token": "4", "logprob": math.log(0.5), "top_logprobs": top}]}
     message = {"role": "assistant", "content": text}
-    told = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs, **choice}
-    return orjson.dumps({"object": "chat.completion", "model": "judge-7b", "choices": [told]}).decode()
+    body = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs, **choice}
+    return orjson.dumps({"object": "chat.completion", "model": "judge-7b", "choices": [body]}).decode()
 
 
 async def test_recorded_reads_full_reply_with_logprobs(tmp_path: Path) -> None:

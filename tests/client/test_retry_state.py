@@ -94,7 +94,7 @@ def test_retry_state_pause_grows_to_longest_backoff(failures: int, draw: float) 
 NEED = Demand(tokens=10, output_tokens=4, worst_tokens=100, asked=Asked(prompt=90, limit=4))
 
 
-def told(usage: Usage) -> ServerFault:
+def fault_with(usage: Usage) -> ServerFault:
     """A reply that is no answer and says what it took."""
     error = ServerFault("no answer", billed=True)
     error.usage = usage
@@ -108,8 +108,8 @@ def told(usage: Usage) -> ServerFault:
         (Unreachable("refused", billed=False), False, Billing.NOTHING),
         (ServerFault("502", billed=True, if_late=True), False, Billing.UNKNOWN),
         (ServerFault("502", billed=True, if_late=True), True, Billing.NOTHING),
-        (told(Usage(9, 1)), True, Billing.KNOWN),
-        (told(Usage(10**9, 1)), False, Billing.UNKNOWN),
+        (fault_with(Usage(9, 1)), True, Billing.KNOWN),
+        (fault_with(Usage(10**9, 1)), False, Billing.UNKNOWN),
         (Throttled("429", retry_after_s=2.0), False, Billing.NOTHING),
     ],
 )

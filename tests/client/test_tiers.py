@@ -164,7 +164,7 @@ def test_reply_is_billed_at_the_tier_that_it_names(named: str | None, tier: str 
         assert done.spent.usage is not None
         assert done.spent.usage.tier == tier
         assert one.ledger.totals.money_pico == price.cost_pico(Usage(10, 1))
-        assert bool(one.limits.notes) == (named != "flex"), "another tier than was asked for is told"
+        assert bool(one.limits.notes) == (named != "flex"), "another tier than was asked for is noted"
 
     run(one_row())
 

@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def told(tree: dict[str, Any]) -> list[str]:
+def problems_of(tree: dict[str, Any]) -> list[str]:
     """The sentences about a tree; none where it is a plan."""
     try:
         assert isinstance(check(tree), RunPlan)
@@ -109,7 +109,7 @@ def _trees(draw: st.DrawFn) -> dict[str, Any]:
 @example(tree={**GOOD, "model": {**GOOD["model"], "base_url": "http://[/v1"}})
 def test_check_turns_any_tree_into_a_plan_or_sentences(tree: dict[str, Any]) -> None:
     """Slow: a hundred files, each checked whole."""
-    told(tree)
+    problems_of(tree)
 
 
 @settings(max_examples=50)
@@ -160,14 +160,14 @@ _PLACES = [
 
 @pytest.mark.parametrize(("section", "key", "value"), _PLACES)
 def test_check_refuses_a_literal_secret_and_never_repeats_it(section: str, key: str, value: object) -> None:
-    problems = told({**GOOD, section: {**GOOD.get(section, {}), key: value}})
+    problems = problems_of({**GOOD, section: {**GOOD.get(section, {}), key: value}})
     assert problems
     assert not any(SECRET in problem or SECRET[:12] in problem for problem in problems)
 
 
 def test_check_accepts_a_secret_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     headers = {"Authorization": "Bearer ${MY_KEY}", "X-Team": "scoring"}
-    assert told({**GOOD, "model": {**GOOD["model"], "headers": headers}}) == []
+    assert problems_of({**GOOD, "model": {**GOOD["model"], "headers": headers}}) == []
     monkeypatch.setenv("MY_KEY", SECRET)
     monkeypatch.delenv("OTHER", raising=False)
     assert resolve_references(headers) == ({"Authorization": f"Bearer {SECRET}", "X-Team": "scoring"}, [])
@@ -198,7 +198,7 @@ def test_check_reports_twenty_mistakes_at_once_each_by_its_key() -> None:
         "output": {"flush_rows": 0, "keep_raw": "some"},
         "outptu": {},
     }
-    said = "\n".join(told(tree))
+    said = "\n".join(problems_of(tree))
     keys = [
         "input.shards", "input.id", "input.keeep", "judge.scale", "judge.samples", "judge.reed", "model.base_url",
         "model.temperature", "model.retries", "model.timeout_s", "model.dialect", "model.max_output_tokens",
@@ -214,7 +214,7 @@ def test_check_reports_twenty_mistakes_at_once_each_by_its_key() -> None:
 def test_check_accepts_a_valid_tree_and_does_not_change_it() -> None:
     tree = tomllib.loads("x = 1") | {name: dict(section) for name, section in GOOD.items()}
     del tree["x"]
-    assert told(tree) == []
+    assert problems_of(tree) == []
     assert tree == GOOD
     spec, problems = parse(tree)
     assert isinstance(spec, Spec)

@@ -16,11 +16,11 @@ from scorer.errors import SpecError
 URL = "http://127.0.0.1:9/v1"
 SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
 
-Told = Callable[..., str]
+ProblemsOf = Callable[..., str]
 
 
 @pytest.fixture
-def told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Told:
+def problems_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> ProblemsOf:
     """What `scorer plan` says of a run file that is wrong in these tables, after exit code 2."""
     shard(tmp_path / "in/a.parquet", 3)
 
@@ -97,22 +97,22 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 
 @pytest.mark.parametrize(("section", "keys", "words"), MISTAKES, ids=[f"{s}.{next(iter(k))}" for s, k, _ in MISTAKES])
 def test_message_names_key_value_allowed_values_and_remedy(
-    section: str, keys: dict[str, Any], words: tuple[str, ...], told: Told
+    section: str, keys: dict[str, Any], words: tuple[str, ...], problems_of: ProblemsOf
 ) -> None:
-    said = told(**{section: keys})
+    said = problems_of(**{section: keys})
     assert len(said.splitlines()) == 1
     for word in words:
         assert word in said
 
 
-def test_messages_report_all_mistakes_of_a_file_at_once(told: Told) -> None:
+def test_messages_report_all_mistakes_of_a_file_at_once(problems_of: ProblemsOf) -> None:
     """The malformed, the contradictory, and what only the judge can see; what is malformed hides nothing else."""
     by_section: dict[str, dict[str, Any]] = {}
     for section, keys, _ in MISTAKES:
         if section != "rehearsal" and not by_section.get(section, {}).keys() & keys:
             by_section.setdefault(section, {}).update(keys)
     by_section["judge"] = {"read": "numbr", "samples": 0, "dedupe": "often"}
-    said = told(**by_section).splitlines()
+    said = problems_of(**by_section).splitlines()
     malformed = [problem for problem in said if "must be" in problem or "is not a key" in problem]
     assert len(said) == len(set(said)) >= 20
     assert len(malformed) >= 10
@@ -120,10 +120,13 @@ def test_messages_report_all_mistakes_of_a_file_at_once(told: Told) -> None:
         assert sum(problem.startswith(key) for problem in said) == 1, key
 
 
-def test_messages_do_not_call_an_invalid_key_missing_too(told: Told) -> None:
-    assert told("model=5", "limits=5").splitlines() == ["model = 5 must be a table.", "limits = 5 must be a table."]
-    assert told("model.price=3", "limits.max_usd=1") == "model.price = 3 must be a table."
-    assert told("input=3") == "input = 3 must be a table."
+def test_messages_do_not_call_an_invalid_key_missing_too(problems_of: ProblemsOf) -> None:
+    assert problems_of("model=5", "limits=5").splitlines() == [
+        "model = 5 must be a table.",
+        "limits = 5 must be a table.",
+    ]
+    assert problems_of("model.price=3", "limits.max_usd=1") == "model.price = 3 must be a table."
+    assert problems_of("input=3") == "input = 3 must be a table."
 
 
 def test_messages_for_an_empty_file_name_the_required_keys() -> None:
@@ -132,8 +135,8 @@ def test_messages_for_an_empty_file_name_the_required_keys() -> None:
     assert [problem.partition(" ")[0] for problem in problems] == ["input", "output", "[model]"]
 
 
-def test_message_asks_for_a_price_where_max_usd_is_set(told: Told) -> None:
-    said = told('model={name="mine", base_url="http://127.0.0.1:9/v1"}', "limits.max_usd=5")
+def test_message_asks_for_a_price_where_max_usd_is_set(problems_of: ProblemsOf) -> None:
+    said = problems_of('model={name="mine", base_url="http://127.0.0.1:9/v1"}', "limits.max_usd=5")
     assert 'limits.max_usd = 5 needs a price and none is known for "mine"' in said
     assert "model.price = {input = ..., output = ...} in USD per million tokens" in said
 
@@ -154,14 +157,14 @@ def test_message_asks_for_a_price_where_max_usd_is_set(told: Told) -> None:
         ({"temperature": SECRET}, "model.temperature = ... must be a number"),
     ],
 )
-def test_messages_never_repeat_a_secret(keys: dict[str, Any], words: str, told: Told) -> None:
-    said = told(model=keys)
+def test_messages_never_repeat_a_secret(keys: dict[str, Any], words: str, problems_of: ProblemsOf) -> None:
+    said = problems_of(model=keys)
     assert words in said
     assert SECRET[8:] not in said
 
 
-def test_message_about_a_misspelt_table_never_repeats_its_secret(told: Told) -> None:
-    said = told(modle={"api_key": SECRET}, judge={"reed": f"Bearer {SECRET}"})
+def test_message_about_a_misspelt_table_never_repeats_its_secret(problems_of: ProblemsOf) -> None:
+    said = problems_of(modle={"api_key": SECRET}, judge={"reed": f"Bearer {SECRET}"})
     assert "modle = ... is not a key of a run file. Did you mean model?" in said
     assert SECRET[8:] not in said
 
@@ -183,10 +186,12 @@ def test_message_names_a_run_file_that_cannot_be_read(tmp_path: Path, capsys: py
 
 
 def test_messages_for_wrong_arguments_are_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], told: Told
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], problems_of: ProblemsOf
 ) -> None:
-    assert "--set 'limits.max_usd' is not key.path=value" in told("limits.max_usd")
-    assert told("model.headers=5", "model.headers.a=b") == ("--set 'model.headers.a=b': model.headers is not a table")
+    assert "--set 'limits.max_usd' is not key.path=value" in problems_of("limits.max_usd")
+    assert problems_of("model.headers=5", "model.headers.a=b") == (
+        "--set 'model.headers.a=b': model.headers is not a table"
+    )
     for arguments in (["plan"], ["plan", "a", "b"], ["plan", "--fast", "a"], ["score"], ["retry", str(tmp_path)]):
         assert _exit_code(arguments) == 2
         said = capsys.readouterr()

@@ -381,9 +381,9 @@ def test_rehearsal_uses_the_price_of_the_real_run(name: str, base_url: str, tmp_
     given = tree(tmp_path, name=name)
     given["model"]["base_url"] = base_url
     real, there = check(given), check(_against(given, "http://127.0.0.1:9/v1", str(tmp_path / "out"), BatchConfig()))
-    told = price(real.spec.all_models[0])
-    assert told is not None
-    assert price(there.spec.all_models[0]) == told
+    found = price(real.spec.all_models[0])
+    assert found is not None
+    assert price(there.spec.all_models[0]) == found
 
 
 HOUSE = '{"house-model": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, %s}}'
@@ -420,9 +420,9 @@ def test_tariff_names_a_price_file_that_cannot_be_read(text: str | None, says: s
         path.write_text(text)
     with pytest.raises(SpecError) as raised:
         check(tree(tmp_path, name="house-model", price_file=str(path)))
-    (told,) = raised.value.problems
-    assert told.startswith(f'model.price_file = "{path}"')
-    assert says in told
+    (problem,) = raised.value.problems
+    assert problem.startswith(f'model.price_file = "{path}"')
+    assert says in problem
 
 
 @pytest.mark.parametrize(

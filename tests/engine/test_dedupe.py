@@ -509,9 +509,9 @@ def test_dedupe_run_killed_at_any_write_leaves_no_copy_without_source(tmp_path: 
             break
         table = night.table()
         there = set(zip(table["shard"].to_pylist(), table["row"].to_pylist(), strict=True))
-        for told in table["copied_from"].to_pylist() if "copied_from" in table.schema.names else ():
-            if told is not None:
-                path, _, place = told.rpartition("#")
+        for found in table["copied_from"].to_pylist() if "copied_from" in table.schema.names else ():
+            if found is not None:
+                path, _, place = found.rpartition("#")
                 assert (path, int(place)) in there
         assert not any("is a copy" in finding for finding in night.verify().findings)
         night.start()
@@ -550,12 +550,12 @@ def _changed(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None
 
     about, _ = seg.read_about(LocalFiles(), str(path))
     table = pq.read_table(path)
-    told = table.to_pylist()
-    change(told)
+    found = table.to_pylist()
+    change(found)
     path.unlink()
     with LocalFiles().create(str(path)) as file:
         schema = table.schema.remove_metadata()
-        seg.write(file, iter([pa.Table.from_pylist(told, schema)]), schema, about)
+        seg.write(file, iter([pa.Table.from_pylist(found, schema)]), schema, about)
 
 
 @pytest.mark.parametrize("when_s", [-1, 0, 1])
@@ -563,9 +563,9 @@ def test_verify_reports_copy_that_differs_from_source(tmp_path: Path, when_s: in
     night = Repeated(tmp_path)
     night.start()
 
-    def change(told: list[dict[str, Any]]) -> None:
-        told[0]["score"] += 1.0
-        told[0]["finished_at"] += dt.timedelta(seconds=when_s)  # scored again later: no fault of the copies
+    def change(fields: list[dict[str, Any]]) -> None:
+        fields[0]["score"] += 1.0
+        fields[0]["finished_at"] += dt.timedelta(seconds=when_s)  # scored again later: no fault of the copies
 
     _changed(night.sealed("a"), change)
     findings = night.verify().findings
@@ -577,9 +577,9 @@ def test_verify_reports_copy_whose_source_has_no_result(tmp_path: Path) -> None:
     night = Repeated(tmp_path)
     night.start()
 
-    def change(told: list[dict[str, Any]]) -> None:
-        told[3]["copied_from"] = f"{told[0]['shard']}#99"
-        told[4]["copied_from"] = "elsewhere.parquet#0"
+    def change(fields: list[dict[str, Any]]) -> None:
+        fields[3]["copied_from"] = f"{fields[0]['shard']}#99"
+        fields[4]["copied_from"] = "elsewhere.parquet#0"
 
     _changed(night.sealed("a"), change)
     assert sorted(finding.partition(": row ")[2] for finding in night.verify().findings) == [
@@ -600,7 +600,7 @@ def test_counts_read_tables_without_copied_from_column(tmp_path: Path) -> None:
 # --- the run file -----------------------------------------------------------------------------------------------------
 
 
-def told(*models: dict[str, Any]) -> list[str]:
+def problems_of(*models: dict[str, Any]) -> list[str]:
     judge: dict[str, Any] = {"prompt": "{response}", "dedupe": True}
     if len(models) > 1:
         judge |= {"kind": "panel", "models": [model["alias"] for model in models]}
@@ -630,6 +630,6 @@ def told(*models: dict[str, Any]) -> list[str]:
     ],
 )
 def test_dedupe_requires_temperature_0_of_every_model(models: list[dict[str, Any]], says: str | None) -> None:
-    problems = told(*models)
+    problems = problems_of(*models)
     assert len(problems) == (says is not None)
     assert says is None or (says in problems[0] and "leave judge.dedupe out" in problems[0])

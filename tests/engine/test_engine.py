@@ -415,9 +415,9 @@ def test_score_all_continues_free_run_whose_rows_end_in_same_error() -> None:
     ],
 )
 def test_mended_by_gives_advice_for_errors_that_occurred(names: list[str], says: str, unsaid: str) -> None:
-    told = mended_by(names)
-    assert says in told
-    assert unsaid not in told
+    advice = mended_by(names)
+    assert says in advice
+    assert unsaid not in advice
 
 
 def test_drain_finishes_rows_in_flight_and_starts_no_other() -> None:
@@ -529,7 +529,7 @@ def test_score_all_cancelled_keeps_finished_rows_and_leaves_no_request_open() ->
 
 
 @pytest.mark.parametrize(
-    ("errors", "told"),
+    ("errors", "expected"),
     [
         ([Interrupted("i"), SetupError("s"), KeyError("bug")], KeyError),
         ([Interrupted("i"), SetupError("s")], SetupError),
@@ -540,6 +540,6 @@ def test_score_all_cancelled_keeps_finished_rows_and_leaves_no_request_open() ->
     ],
 )
 def test_first_cause_ranks_bug_before_stop_before_interruption(
-    errors: list[BaseException], told: type[BaseException]
+    errors: list[BaseException], expected: type[BaseException]
 ) -> None:
-    assert type(first_cause(BaseExceptionGroup("all", errors))) is told
+    assert type(first_cause(BaseExceptionGroup("all", errors))) is expected

@@ -87,8 +87,8 @@ def test_commands_take_uris(judge: RehearsalProcess, files: Files, root: str, tm
     assert (planned.code, planned.json()["rows"]) == (0, ROWS), planned.err
     ran = scorer("run", path, "--quiet", "--json")
     assert (ran.code, ran.json()["scored"]) == (0, ROWS), ran.err
-    told = scorer("status", out, "--json")
-    assert (told.json()["state"], told.json()["sealed"]) == ("complete", 3)
+    done = scorer("status", out, "--json")
+    assert (done.json()["state"], done.json()["sealed"]) == ("complete", 3)
     assert scorer("verify", out).code == 0
     asked = judge.stats()["requests"]
     assert run(path).scored == ROWS

@@ -123,9 +123,9 @@ def test_a_column_that_held_nothing_may_get_a_type(tmp_path: Path) -> None:
 def test_failed_rows_never_raise(limits: Any, tmp_path: Path, scratch: Path) -> None:
     model = replies(tmp_path, {1: "Score: 4", 2: "no idea"})
     frame = pl.DataFrame({"x": [1, 2, 3], "text": ["t"] * 3})
-    with pytest.warns(UserWarning, match=r"2 of 3 rows failed \(NoReply 1, Unreadable 1\)") as told:
+    with pytest.warns(UserWarning, match=r"2 of 3 rows failed \(NoReply 1, Unreadable 1\)") as warned:
         found = scorer.score_frame(frame, judge=QUIET, model=model, limits=limits)
-    assert told[0].filename == __file__
+    assert warned[0].filename == __file__
     assert found["score"].to_list() == [4.0, None, None]
     assert found["error"].to_list() == [None, "Unreadable", "NoReply"]
     assert not list(scratch.iterdir())
@@ -136,7 +136,7 @@ def test_where_the_first_200_rows_fail_alike_the_rest_is_not_paid_for_and_nothin
 ) -> None:
     with RehearsalProcess(RehearsalConfig(latency_median_s=0.0).changed({"refuse": "row:"})) as server:
         frame = pl.DataFrame({"x": range(1000), "text": ["t"] * 1000})
-        with pytest.warns(UserWarning, match="first 200 rows all ended in Refused") as told:
+        with pytest.warns(UserWarning, match="first 200 rows all ended in Refused") as warned:
             found = scorer.score_frame(
                 frame, judge=JUDGE, model={"name": "m", "base_url": server.url}, limits={"concurrency": 8}
             )
@@ -144,7 +144,7 @@ def test_where_the_first_200_rows_fail_alike_the_rest_is_not_paid_for_and_nothin
     assert found.height == 1000
     assert 200 <= found["error"].count() < 400
     assert found["score"].count() == 0
-    assert any(str(folder) in str(told[0].message) for folder in scratch.iterdir())
+    assert any(str(folder) in str(warned[0].message) for folder in scratch.iterdir())
 
 
 # --- what ends it early -----------------------------------------------------------------------------------------------

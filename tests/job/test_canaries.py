@@ -291,12 +291,12 @@ def test_plan_says_how_soon_a_drift_is_found(tmp_path: Path) -> None:
     assert found.canaries is not None
     assert found.canaries.n == ROWS // 2
     assert any("[canary]: 150 known rows" in advice for advice in found.advice)
-    told = canary_estimate(Canary(shards=("k",), human="h", share=0.01, band=0.15), 100_000)
-    assert told.rows_median is not None
-    assert told.rows_95 is not None
-    assert 5000 < told.rows_median < 9000
-    assert told.rows_95 <= 16_000
-    assert 0.02 < told.share_that_halves < 0.023
+    estimated = canary_estimate(Canary(shards=("k",), human="h", share=0.01, band=0.15), 100_000)
+    assert estimated.rows_median is not None
+    assert estimated.rows_95 is not None
+    assert 5000 < estimated.rows_median < 9000
+    assert estimated.rows_95 <= 16_000
+    assert 0.02 < estimated.share_that_halves < 0.023
     assert canary_estimate(Canary(shards=("k",), human="h", share=0.01), 100).rows_median is None
 
 

@@ -1,6 +1,6 @@
 """Promise: a run is paused, paced and given a higher cap while it goes on; nothing is lost, doubled or overspent by it.
 
-The real job in virtual time. Each change is told, and in `run.json` with its time and who made it.
+The real job in virtual time. Each change is reported, and stands in `run.json` with its time and who made it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Scored(Run):
             "output": {"path": self.out},
         }
         self.seen: list[Snapshot] = []
-        self.told: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.watch: Callable[[Snapshot], None] = self.seen.append
         self.made = self.controlled()
 
@@ -76,7 +76,7 @@ class Scored(Run):
             wall_s=lambda: 1_790_000_000.0 + now(),
             connect=partial(make_client, transport=self.wire),
             callbacks=Callbacks(
-                self.watch, self.said.append, lambda name, fields: self.told.append({"event": name, **fields})
+                self.watch, self.said.append, lambda name, fields: self.events.append({"event": name, **fields})
             ),
         )
 
@@ -130,7 +130,7 @@ def test_a_pause_sends_nothing_of_new_rows_and_the_run_ends_exact_after_it(
         "Paused: rows in flight are finished, no other row is begun (ada).",
         "Resumed (bob).",
     ]
-    assert [event["who"] for event in run.told if event["event"] == "changed"] == ["ada", "bob"]
+    assert [event["who"] for event in run.events if event["event"] == "changed"] == ["ada", "bob"]
     manifest = load(LocalFiles(), Layout(run.out))
     assert manifest is not None
     assert [(change.who, change.key, change.before, change.after) for change in manifest.changes] == [

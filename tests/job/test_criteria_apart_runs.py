@@ -42,9 +42,9 @@ def test_both_ways_store_the_same_columns_for_the_same_verdicts(tmp_path: Path) 
     one = table(recorded_run(tmp_path, ROWS, apart, "apart", ask_criteria="apart", **options))
     other = table(recorded_run(tmp_path, ROWS, both, "both", **options))
     assert one.schema == other.schema
-    told = [name for name in one.columns if name.startswith(("score", "reason", "criteria")) or name == "samples"]
-    assert {"score_tact", "reason_wit", "criteria_read"} <= set(told)
-    assert one.select(told).equals(other.select(told))
+    columns = [name for name in one.columns if name.startswith(("score", "reason", "criteria")) or name == "samples"]
+    assert {"score_tact", "reason_wit", "criteria_read"} <= set(columns)
+    assert one.select(columns).equals(other.select(columns))
     assert one["attempts"].to_list() == [2] * 4
     assert other["attempts"].to_list() == [1] * 4
 

@@ -68,7 +68,7 @@ class Judges(FakeTransport):
         return Reply(200, {"content-type": "application/json"}, BODY)
 
 
-class Told:
+class FixedDiscovery:
     """A source whose addresses are a function of the time; None: it cannot be read."""
 
     def __init__(self, at: Callable[[float], list[str] | None]) -> None:
@@ -91,7 +91,7 @@ def run(
     rows: int = ROWS,
     **limits: Any,
 ) -> Status:
-    monkeypatch.setattr(model_endpoints, "discovery", lambda _: Told(at))
+    monkeypatch.setattr(model_endpoints, "discovery", lambda _: FixedDiscovery(at))
     (folder / "in").mkdir()
     pq.write_table(pa.table({"a": [f"text {n}" for n in range(rows)]}), folder / "in/a.parquet")
     tree = {

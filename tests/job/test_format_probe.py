@@ -68,20 +68,20 @@ def test_format_probe_finds_a_planted_format_bias_within_its_share(tmp_path: Pat
     assert judge.stats()["requests"] - before == 100
     found = first.json()["scores"]
     assert set(found) == {"score", "metric_exact_match", "metric_words"}
-    told = found["score"]["format"]
-    assert told["answers"] == 20
-    assert (told["again"]["n"], told["again"]["drift"]) == (20, 0.0)
+    measured = found["score"]["format"]
+    assert measured["answers"] == 20
+    assert (measured["again"]["n"], measured["again"]["drift"]) == (20, 0.0)
 
     sample = pl.read_parquet(f"{out}-format/input/answers.parquet").filter(bias_format="as_is")
     plain = np.array([verdict(answer) for answer in sample["response"]])
     gap = verdict('{"response": ') - plain
-    drift = told["formats"]["json"]
+    drift = measured["formats"]["json"]
     assert drift["drift"] == pytest.approx(gap.mean())
     assert drift["interval"][0] < drift["drift"] < drift["interval"][1]
     assert abs(drift["in_sd"]) > 0.3
     # Capitals begin with the same digits, up to the first letters.
     capitals = np.array([verdict(answer.upper()) for answer in sample["response"]])
-    assert told["formats"]["upper_case"]["drift"] == pytest.approx((capitals - plain).mean())
+    assert measured["formats"]["upper_case"]["drift"] == pytest.approx((capitals - plain).mean())
     # Words are counted whatever their case; a heading and bullets are words to this metric.
     words = found["metric_words"]["format"]["formats"]
     assert (words["upper_case"]["drift"], words["markdown"]["drift"], words["bullets"]["drift"]) == (0, 2, 2)

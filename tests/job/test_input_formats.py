@@ -150,7 +150,7 @@ def test_lines_that_are_no_rows_are_counted_and_cost_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("column", "told"),
+    ("column", "message"),
     [
         ("meta.instrction", "no 'meta.instrction': the fields of 'meta' are instruction"),
         ("meta[0]", "no list at 'meta'"),
@@ -160,14 +160,14 @@ def test_lines_that_are_no_rows_are_counted_and_cost_nothing(tmp_path: Path) -> 
     ],
 )
 @pytest.mark.parametrize("end", ["parquet", "jsonl", "arrow"])
-def test_a_path_that_no_row_can_have_ends_the_start(tmp_path: Path, end: str, column: str, told: str) -> None:
+def test_a_path_that_no_row_can_have_ends_the_start(tmp_path: Path, end: str, column: str, message: str) -> None:
     run = Run(tmp_path)
     run.patterns = [f"{tmp_path}/in/*"]
     row = {"id": "r0", "response": "s", "meta": {"instruction": "i"}, "messages": [{"role": "user", "content": "c"}]}
     written(tmp_path / f"in/a.{end}", WRITERS[end]([row]))
     with pytest.raises(InputError) as caught:
         run.run(prompt=f"[row:{{id}}] {{{column}}}")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert not run.wire.asked
 
 

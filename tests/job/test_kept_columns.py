@@ -249,13 +249,13 @@ def test_folder_of_before_keeps_its_fingerprint(run: Run) -> None:
     """Until 0.2.0 the fingerprint covered `input.keep`."""
     run.run()
     path = Path(run.out, "run.json")
-    told = orjson.loads(path.read_bytes())
-    covered = {**told["covered"], "input": {**told["covered"]["input"], "keep": ["length"]}}
+    stored = orjson.loads(path.read_bytes())
+    covered = {**stored["covered"], "input": {**stored["covered"]["input"], "keep": ["length"]}}
     old = fingerprint(covered)
-    text = path.read_bytes().replace(told["fingerprint"].encode(), old.encode())
-    told = {**orjson.loads(text), "covered": covered}
-    del told["kept"], told["edition"]
-    path.write_bytes(orjson.dumps(told))
+    text = path.read_bytes().replace(stored["fingerprint"].encode(), old.encode())
+    stored = {**orjson.loads(text), "covered": covered}
+    del stored["kept"], stored["edition"]
+    path.write_bytes(orjson.dumps(stored))
     for sealed in Path(run.out, "scores").iterdir():
         table = pq.read_table(sealed)
         place = table.schema.get_field_index("judge")

@@ -1,4 +1,4 @@
-"""Promise: reasoning and schemas are asked as the server takes them, in whole runs; what it refuses is told once."""
+"""Promise: reasoning and schemas are asked as the server takes them, in whole runs; a refusal is reported once."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_a_refused_schema_and_temperature_are_left_out_and_told_once(tmp_path: P
     assert status.scored == ROWS
     assert status.cost_usd > 0
     assert not {"temperature", "response_format"} & wire.bodies[-1].keys()
-    told = [sentence for sentence in said if "is refused" in sentence]
-    assert sorted(re.split(r" is refused", sentence)[0] for sentence in told) == [
+    messages = [sentence for sentence in said if "is refused" in sentence]
+    assert sorted(re.split(r" is refused", sentence)[0] for sentence in messages) == [
         'The JSON schema of judge.read = "json"',
         'The JSON schema of judge.read = "json"',  # to any JSON object, then to none
         "model.temperature",

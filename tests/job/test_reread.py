@@ -358,8 +358,8 @@ def test_reread_refuses_what_would_give_a_reply_to_another_question(
 def test_reread_command_prints_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score(tmp_path, BOTH)
     assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["state"], told["scored"], told["errors"]) == ("complete", 2, {"Unreadable": 2})
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["state"], printed["scored"], printed["errors"]) == ("complete", 2, {"Unreadable": 2})
     assert _exit_code(["reread", f"{tmp_path}/none"]) == 2
     assert not (tmp_path / "none").exists()
 

@@ -116,19 +116,19 @@ def test_another_retry_waits_for_the_open_one(run: Run) -> None:
 
 def test_lost_run_json_after_a_retry_with_other_keys(run: Run) -> None:
     run.run(retry=Retry(None, LONGER))
-    told = manifest(run).judges
+    found = manifest(run).judges
     Path(run.out, "run.json").unlink()
     run.run()
-    assert manifest(run).judges == told
+    assert manifest(run).judges == found
     run.exact()
 
 
 def test_a_judge_that_no_retry_made_is_found(run: Run) -> None:
     run.run(retry=Retry(None, LONGER))
     path = Path(run.out, "run.json")
-    told = orjson.loads(path.read_bytes())
-    told["revisions"][0]["judge"] = "0123456789abcdef"
-    path.write_bytes(orjson.dumps(told))
+    stored = orjson.loads(path.read_bytes())
+    stored["revisions"][0]["judge"] = "0123456789abcdef"
+    path.write_bytes(orjson.dumps(stored))
     assert any("another judge" in finding for finding in run.verify().findings)
 
 

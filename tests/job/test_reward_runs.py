@@ -98,10 +98,10 @@ def test_reward_run_by_probability_of_a_class(tmp_path: Path) -> None:
 
 def test_reward_plan_counts_no_reply_tokens(tmp_path: Path) -> None:
     plan = check(tree(tmp_path, "score", "pair", reference="reference"))
-    told = estimate(plan, LocalFiles())
-    assert (told.requests, told.completion_tokens_estimate) == (2 * ROWS, 0)
-    assert told.cost_worst == told.cost_low == pytest.approx(told.prompt_tokens / 1e6)
-    assert "tokens out  0 (a classifier writes no text)" in plan_text(told)
+    estimated = estimate(plan, LocalFiles())
+    assert (estimated.requests, estimated.completion_tokens_estimate) == (2 * ROWS, 0)
+    assert estimated.cost_worst == estimated.cost_low == pytest.approx(estimated.prompt_tokens / 1e6)
+    assert "tokens out  0 (a classifier writes no text)" in plan_text(estimated)
 
 
 @pytest.mark.parametrize("keep", [True, "full"])

@@ -346,9 +346,9 @@ def test_plan_writes_the_picked_choice_with_the_comments_of_the_run_file(
     options = ["--measured", full, "--human", "human", "--max-usd", "400", "--json"]
     code, printed, _ = typed(capsys, str(path), *options, "-o", str(tmp_path / "new.toml"))
     assert code == 0
-    told = json.loads(printed)
-    assert told["choices"][told["picked"]]["model"] == "gpt-4o"
-    assert told["choices"][told["picked"]]["mode"] == "batch"  # as good, at half the price
+    value = json.loads(printed)
+    assert value["choices"][value["picked"]]["model"] == "gpt-4o"
+    assert value["choices"][value["picked"]]["mode"] == "batch"  # as good, at half the price
     text = (tmp_path / "new.toml").read_text()
     for comment in ("# Judged every night.", "# a comment", "# who judges", "# tier 1"):
         assert comment in text

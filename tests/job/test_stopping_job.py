@@ -186,13 +186,13 @@ def test_plan_says_after_a_pilot_how_many_rows_it_will_take(tmp_path: Path) -> N
     assert before.stop is not None
     assert (before.stop.rows, before.stop.rows_50) == (480, None)
     board.run(sample="60")
-    told = estimate(board.job({}).plan, LocalFiles())
-    after = told.stop
+    estimated = estimate(board.job({}).plan, LocalFiles())
+    after = estimated.stop
     assert after is not None
     assert after.rounds == 15
     assert 60 < after.rows_10 <= after.rows_50 <= after.rows_90 <= 480
     assert 0 <= after.undecided < 0.7
-    assert after.sentence() in told.advice
+    assert after.sentence() in estimated.advice
     board.mode = "batch"
     batched = estimate(board.job({}).plan, LocalFiles()).stop
     assert batched is not None

@@ -60,7 +60,7 @@ def settings_of(kind: str) -> dict[Key, dict[str, dict[bool, dict[str, Any]]]]:
     return settings
 
 
-def told(conversation: Conversation, *replies: str) -> Score | None:
+def score_of(conversation: Conversation, *replies: str) -> Score | None:
     """The score where the judge is answered with these replies; None for a row that it cannot read."""
     asked = next(conversation)
     assert len(asked) == len(replies)
@@ -77,7 +77,7 @@ def told(conversation: Conversation, *replies: str) -> Score | None:
 
 def given(judge: Pairwise, row: dict[str, Any]) -> str | None:
     """Which output the judge reads as the winner, "1" or "2", of one stored reply."""
-    score = told(judge(Row("s", 0, {"a": "x", "b": "y"})), row["judge_raw_output"])
+    score = score_of(judge(Row("s", 0, {"a": "x", "b": "y"})), row["judge_raw_output"])
     if score is None:
         return None
     assert score.value in (0, 1)
@@ -86,7 +86,7 @@ def given(judge: Pairwise, row: dict[str, Any]) -> str | None:
 
 def rated(judge: Rating, row: dict[str, Any]) -> str:
     """Which output has won by the published rule over what the judge reads."""
-    scores = [told(judge(Row("s", 0, {"a": "x"})), row[f"rating_raw_{n}"]) for n in (1, 2)]
+    scores = [score_of(judge(Row("s", 0, {"a": "x"})), row[f"rating_raw_{n}"]) for n in (1, 2)]
     shown = scores[::-1] if row["swapped"] else scores
     second = shown[0] is not None and shown[1] is not None and shown[1].value >= shown[0].value
     return "2" if second != row["swapped"] else "1"
@@ -194,7 +194,7 @@ def test_pairwise_both_orders_make_flips_ties_and_keep_average_accuracy() -> Non
         for name, by_order in setting.items():
             replies = [by_order[swapped]["judge_raw_output"] for swapped in (False, True)]
             winners = [by_order[swapped]["winner"] for swapped in (False, True)]
-            score = told(judge(Row("s", 0, {"a": "x", "b": "y"})), *replies)
+            score = score_of(judge(Row("s", 0, {"a": "x", "b": "y"})), *replies)
             assert (score is None) == (None in winners)
             if score is None:
                 continue

@@ -58,7 +58,7 @@ def test_shown_values_render_scalars_and_conversations_as_text(value: Any, wante
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (None, "'x' is null"),
         (float("nan"), "'x' is NaN"),
@@ -76,8 +76,8 @@ def test_shown_values_render_scalars_and_conversations_as_text(value: Any, wante
         ([{"role": "user", "content": "a"}, {"content": "b"}], "'x' is a list"),
     ],
 )
-def test_shown_values_reject_values_that_cannot_be_shown(value: Any, told: str) -> None:
-    with pytest.raises(BadRow, match=re.escape(told)):
+def test_shown_values_reject_values_that_cannot_be_shown(value: Any, message: str) -> None:
+    with pytest.raises(BadRow, match=re.escape(message)):
         text(value)
 
 

@@ -50,7 +50,7 @@ def throttled(retry_after_s: float | None = None) -> Outcome:
     return Outcome(Billing.NOTHING, throttled=True, retry_after_s=retry_after_s)
 
 
-def told(**gauges: Gauge) -> Outcome:
+def outcome_with(**gauges: Gauge) -> Outcome:
     return Outcome(Billing.NOTHING, hint=RateHint(gauges), alive=True)
 
 
@@ -245,7 +245,7 @@ def test_limiter_adopts_lower_limit_from_headers_but_not_higher() -> None:
     async def seconds_for(limit: float) -> float:
         limits, since = made(RateLimits(requests_per_minute=600, concurrency=1)), now()
         for _ in range(101):
-            limits.settle(await limits.admit(need()), told(requests=Gauge(limit=limit)))
+            limits.settle(await limits.admit(need()), outcome_with(requests=Gauge(limit=limit)))
         return now() - since
 
     async def scenario() -> None:
@@ -261,7 +261,7 @@ def test_limiter_does_not_raise_limit_on_late_reply_to_earlier_request() -> None
         early, (before, after) = await limits.admit(need()), ((600.0, 60_000.0), (60.0, 6000.0))
         await asyncio.sleep(0.5)
         for permit, (requests, tokens) in ((await limits.admit(need()), after), (early, before)):
-            limits.settle(permit, told(requests=Gauge(limit=requests), tokens=Gauge(limit=tokens)))
+            limits.settle(permit, outcome_with(requests=Gauge(limit=requests), tokens=Gauge(limit=tokens)))
         assert limits.tokens_per_minute == 6000
         since = now()
         for _ in range(5):
@@ -274,7 +274,7 @@ def test_limiter_does_not_raise_limit_on_late_reply_to_earlier_request() -> None
 def test_limiter_drops_lower_limit_after_one_minute_without_header() -> None:
     async def scenario() -> None:
         limits, since = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1)), now()
-        hint = told(requests=Gauge(limit=1), tokens=Gauge(limit=1))
+        hint = outcome_with(requests=Gauge(limit=1), tokens=Gauge(limit=1))
         limits.settle(await limits.admit(need()), hint)
         assert await next_admitted(limits, outcome=ANSWERED) == pytest.approx(since + 60, abs=0.5)
         for _ in range(100):
@@ -290,7 +290,7 @@ def test_limiter_keeps_lower_limit_until_answer_without_header(outcome: Outcome)
 
     async def scenario() -> None:
         limits = made(RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=1))
-        limits.settle(await limits.admit(need()), told(requests=Gauge(limit=60), tokens=Gauge(limit=6000)))
+        limits.settle(await limits.admit(need()), outcome_with(requests=Gauge(limit=60), tokens=Gauge(limit=6000)))
         await asyncio.sleep(300)
         since = await next_admitted(limits, outcome=outcome)
         for _ in range(5):
@@ -306,7 +306,7 @@ def test_limiter_trusts_remaining_tokens_of_server_over_own_count() -> None:
         limits = made(RateLimits(tokens_per_minute=60_000, burst_s=10))
         permit = await limits.admit(need(100))
         await asyncio.sleep(0.5)
-        limits.settle(permit, told(tokens=Gauge(remaining=0)))  # somebody else uses the same key
+        limits.settle(permit, outcome_with(tokens=Gauge(remaining=0)))  # somebody else uses the same key
         # Half a second was refilled since the server counted; the rest of 1,000 tokens must come first.
         assert await next_admitted(limits, need(1000)) == pytest.approx(0.5 + (1000 - 497.5) / 995, rel=0.01)
 
@@ -316,9 +316,9 @@ def test_limiter_trusts_remaining_tokens_of_server_over_own_count() -> None:
 def test_limiter_pauses_until_request_remains_at_server() -> None:
     async def scenario() -> None:
         limits = made(RateLimits(requests_per_minute=60))
-        limits.settle(await limits.admit(need()), told(requests=Gauge(remaining=0)))
+        limits.settle(await limits.admit(need()), outcome_with(requests=Gauge(remaining=0)))
         assert await next_admitted(limits) == pytest.approx(1.0, rel=0.01)
-        limits.settle(await limits.admit(need()), told(requests=Gauge(remaining=-1e6)))
+        limits.settle(await limits.admit(need()), outcome_with(requests=Gauge(remaining=-1e6)))
         since = now()
         assert await next_admitted(limits) == pytest.approx(since + 60)  # one request then finds out
 

@@ -199,30 +199,30 @@ def test_pool_without_tell_raises_on_failing_metric_and_closes(outside: str, wor
 @pytest.mark.slow
 def test_pool_with_tell_gives_null_only_in_rows_where_metric_fails(outside: str) -> None:
     """Slow: it starts two processes, and one anew for each half of what held the row it died of."""
-    told: list[str] = []
+    messages: list[str] = []
     rows = ["1", "boom", "3", "4", "leave", "6", "boom", None]
-    with Pool([outside, "words"], workers=2, tell=told.append) as pool:
+    with Pool([outside, "words"], workers=2, tell=messages.append) as pool:
         columns = pool.columns(rows, [None] * len(rows))
         assert columns[outside] == [1.0, None, 3.0, 4.0, None, 6.0, None, None]
         assert columns["words"] == [1.0] * 7 + [None]
         os.kill(pool._children[1]._process.pid, signal.SIGKILL)  # by whoever frees memory, between two batches
         pool._children[1]._process.wait()
         assert pool.columns(["1", "2", "3"], [None] * 3)[outside] == [1.0, 2.0, 3.0]
-    assert [text.partition(" so far")[0] for text in told] == [
+    assert [text.partition(" so far")[0] for text in messages] == [
         f"metric_{outside} is null in 1 row", f"metric_{outside} is null in 2 rows"
     ]  # fmt: skip
-    assert "ValueError: no reward for boom" in told[0] + told[1]
+    assert "ValueError: no reward for boom" in messages[0] + messages[1]
 
 
 @pytest.mark.slow
 def test_pool_gives_up_on_processes_that_keep_dying(outside: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: it starts three processes."""
     monkeypatch.setattr("scorer.metrics.pool.MOST_DEATHS", 3)
-    told: list[str] = []
-    with Pool([outside], workers=1, tell=told.append) as pool:
+    messages: list[str] = []
+    with Pool([outside], workers=1, tell=messages.append) as pool:
         for _ in range(2):
             assert pool.columns(["leave"] * 8, [None] * 8) == {outside: [None] * 8}
-    assert sum("died 3 times: from here on these metrics are null" in text for text in told) == 1
+    assert sum("died 3 times: from here on these metrics are null" in text for text in messages) == 1
 
 
 def test_score_gives_null_only_in_rows_where_metric_fails() -> None:

@@ -53,7 +53,7 @@ def test_well_formed_refuses_remote_schema_reference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, "nothing given; give one of pattern, schema, labels"),
         ({"pattern": "x", "labels": ["x"]}, "pattern and labels given; give one of"),
@@ -67,8 +67,8 @@ def test_well_formed_refuses_remote_schema_reference() -> None:
         ({"regex": "x"}, "regex is no option of well_formed. Known: pattern, schema, labels"),
     ],
 )
-def test_well_formed_refuses_wrong_options(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_well_formed_refuses_wrong_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         load("well_formed", options)
     assert problems(["well_formed"], {"well_formed": options})
 
@@ -80,8 +80,8 @@ def test_problems_report_all_mistakes_in_names_and_options_at_once() -> None:
         "length": {},
         "keyword_match": {"separator": ""},
     }
-    told = problems(["rouge9", "rougeL", "bleu", "keyword_match", "well_formed"], options)
-    assert [text.partition(":")[0].partition(" ")[0] for text in told] == [
+    messages = problems(["rouge9", "rougeL", "bleu", "keyword_match", "well_formed"], options)
+    assert [text.partition(":")[0].partition(" ")[0] for text in messages] == [
         "metrics.names", "metrics.options.length", "metrics.options.rougeL.stemmer", "metrics.options.bleu.stemmer",
         "metrics.options.keyword_match.separator", "metrics.options.well_formed",
     ]  # fmt: skip

@@ -446,11 +446,11 @@ def test_run_repairs_a_damaged_sealed_file_and_a_lost_run_json_together(whole: R
 
 def test_ledger_torn_tail_changes_no_totals(half: Run) -> None:
     (books,) = Path(half.out, "ledger").iterdir()
-    told = status(LocalFiles(), half.out)
+    reported = status(LocalFiles(), half.out)
     with books.open("ab") as file:
         file.write(b'deadbeef {"settle": [[3, 10, 2')
     after = status(LocalFiles(), half.out)
-    assert (after.cost_usd, after.requests) == (told.cost_usd, told.requests)
+    assert (after.cost_usd, after.requests) == (reported.cost_usd, reported.requests)
     half.run()
     assert status(LocalFiles(), half.out).requests == half.wire.asked.total()
     half.exact()
@@ -673,10 +673,10 @@ def test_run_is_exact_when_the_clock_jumps(tmp_path: Path, seed: int) -> None:
 def test_ledger_files_get_distinct_names_when_the_clock_goes_back(tmp_path: Path) -> None:
     made = Run(tmp_path, 10)
     made.stop_after(3)
-    told = status(LocalFiles(), made.out)
+    reported = status(LocalFiles(), made.out)
     made.wall_s = lambda: 1_700_000_000.0
     made.stop_after(3)
-    assert status(LocalFiles(), made.out).requests == made.wire.asked.total() > told.requests
+    assert status(LocalFiles(), made.out).requests == made.wire.asked.total() > reported.requests
     made.wall_s = lambda: 1_790_000_000.0
     made.run()
     assert status(LocalFiles(), made.out).requests == 10

@@ -66,7 +66,7 @@ def findings() -> list[str]:
     return list(verify(LocalFiles(), "out").findings)
 
 
-def told(number: int, refused: set[int]) -> tuple[int, float | None, str | None]:
+def expected(number: int, refused: set[int]) -> tuple[int, float | None, str | None]:
     return (number, None, "Refused") if number in refused else (number, own_score(number), None)
 
 
@@ -84,7 +84,7 @@ def test_format1_reads_judge_model_beside_the_input_column_model() -> None:
     assert frame["judge_model"].to_list() == [None if n in REFUSED else "wire" for n in range(9)]
     assert frame["model"].to_list() == [("alder", "birch")[n % 2] for n in range(9)]
     assert frame["input_score"].to_list() == [float(n % 10) for n in range(9)]
-    assert frame["score"].to_list() == [told(n, REFUSED)[1] for n in range(9)]
+    assert frame["score"].to_list() == [expected(n, REFUSED)[1] for n in range(9)]
 
 
 def test_format1_verify_reports_missing_rows_and_no_damage() -> None:
@@ -115,7 +115,7 @@ def test_format1_run_asks_only_rows_without_a_result_and_writes_format_2() -> No
     assert findings() == []
     frame = scores()
     rows = [(int(name[1:]), score, error) for name, score, error in frame.select("id", "score", "error").rows()]
-    assert rows == [told(n, REFUSED) for n in range(14)]
+    assert rows == [expected(n, REFUSED) for n in range(14)]
     assert frame["judge_model"].to_list() == [None if n in REFUSED else "wire" for n in range(14)]
     assert frame["model"].to_list() == [("alder", "birch")[n % 2] for n in range(14)]
     # The file that 0.1.0 sealed stays as it is; the one that is sealed now has today's columns, also for its old rows.
@@ -173,8 +173,8 @@ def test_format1_publish_adds_only_unpublished_rows() -> None:
 
 
 def test_status_refuses_run_json_of_a_future_format() -> None:
-    told = orjson.loads(Path("out/run.json").read_bytes())
-    Path("out/run.json").write_bytes(orjson.dumps({**told, "format": 3}))
+    stored = orjson.loads(Path("out/run.json").read_bytes())
+    Path("out/run.json").write_bytes(orjson.dumps({**stored, "format": 3}))
     with pytest.raises(Exception, match="has format 3, and this version of scorer reads 1 and 2"):
         status(LocalFiles(), "out")
 

@@ -276,8 +276,8 @@ def test_ledger_counts_an_undeletable_file_once(folder: str, monkeypatch: pytest
         assert {"1", "1.2"} < set(there())
         spent = (books.totals.requests, books.totals.pico)
         assert spent == (9, 63)
-        told = totals(LocalFiles(), folder)
-        assert (told.requests, told.pico) == spent
+        known = totals(LocalFiles(), folder)
+        assert (known.requests, known.pico) == spent
 
         later = opened(folder, "2", files=files)
         for _ in range(4):
@@ -552,11 +552,11 @@ def test_ledger_waiters_wake_after_a_cancelled_or_failed_write(folder: str, how:
         if how == "cancelled":
             writer.cancel()
         ended = await asyncio.gather(writer, behind, gone, late, return_exceptions=True)
-        told = [one if isinstance(one, float) else type(one) for one in ended]
+        kinds = [one if isinstance(one, float) else type(one) for one in ended]
         cancelled, failed = asyncio.CancelledError, StorageError
         expected = [cancelled, 1.0, cancelled, 2.0] if how == "cancelled" else [failed, failed, cancelled, failed]
-        assert told == expected
-        assert now() == max(one for one in (1.0, *told) if isinstance(one, float))
+        assert kinds == expected
+        assert now() == max(one for one in (1.0, *kinds) if isinstance(one, float))
 
     run(scenario())
     assert totals(LocalFiles(), folder).maybe_tokens == (1111 if how == "cancelled" else 0)

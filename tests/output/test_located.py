@@ -154,9 +154,9 @@ def test_open_table_leaves_null_for_rows_of_a_missing_shard(run: Relative) -> No
 
 def test_run_adds_locations_to_a_run_json_without_them(run: Relative) -> None:
     path = Path(run.out, "run.json")
-    told = orjson.loads(path.read_bytes())
-    old = {name: value for name, value in told.items() if name not in ("began", "home")}
-    old["shards"] = [{name: value for name, value in one.items() if name != "at"} for one in told["shards"]]
+    stored = orjson.loads(path.read_bytes())
+    old = {name: value for name, value in stored.items() if name not in ("began", "home")}
+    old["shards"] = [{name: value for name, value in one.items() if name != "at"} for one in stored["shards"]]
     path.write_bytes(orjson.dumps(old))
     assert verify(LocalFiles(), run.out).unchecked == ()
     goes_on(run)

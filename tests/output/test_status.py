@@ -185,9 +185,9 @@ def test_status_of_counted_shards_equals_that_of_their_files(tmp_path: Path) -> 
         scored = [result(output.shards[0], n) for n in range(2)] + [result(output.shards[2], 0)]
         await publish(store, [*scored, *(result(output.shards[1], n, error="Refused") for n in range(3))])
         assert store.counted.stems == {"a", "b", "c"}
-        told = stands(output)
-        assert (told.scored, told.failed, told.pending) == (3, 3, 2)
-        assert status(Unread(), output.layout.out, store.counted) == told
+        reported = stands(output)
+        assert (reported.scored, reported.failed, reported.pending) == (3, 3, 2)
+        assert status(Unread(), output.layout.out, store.counted) == reported
         (tmp_path / "out/scores/b.parquet").unlink()
         assert status(LocalFiles(), output.layout.out, store.counted) == stands(output)
 

@@ -108,7 +108,7 @@ def test_made_at_once_equals_made_one_by_one_and_leaves_unfit_values_to_it() -> 
 
 
 @pytest.mark.parametrize(
-    ("told", "column"),
+    ("fields", "column"),
     [
         ({"model": 7}, "judge_model"),
         ({"finish_reason": {"a": 1}}, "finish_reason"),
@@ -117,8 +117,10 @@ def test_made_at_once_equals_made_one_by_one_and_leaves_unfit_values_to_it() -> 
         ({"raw": ("a", 7)}, "raw"),
     ],
 )
-def test_to_table_replaces_unfit_server_values_with_null_and_keeps_the_score(told: dict[str, Any], column: str) -> None:
-    found = made([replace(result(SHARD, n), **(told if n == 1 else {})) for n in range(3)], SCHEMA, "f")
+def test_to_table_replaces_unfit_server_values_with_null_and_keeps_the_score(
+    fields: dict[str, Any], column: str
+) -> None:
+    found = made([replace(result(SHARD, n), **(fields if n == 1 else {})) for n in range(3)], SCHEMA, "f")
     assert [row["score"] for row in found.table.to_pylist()] == [0.0, 1.0, 2.0]
     assert [row[column] is None for row in found.table.to_pylist()] == [False, True, False]
     assert [(one.column, one.error) for one in found.unfit] == [(column, None)]
@@ -148,8 +150,8 @@ VALUES = st.one_of(
 @settings(max_examples=60)
 def test_to_table_holds_every_row_once_for_any_values(fields: list[dict[str, Any]], model: Any, reason: Any) -> None:
     results = [scored(n, **one) for n, one in enumerate(fields)]
-    told = replace(results[0], model=model, score=Score(1.0, reason=reason, fields={}))
-    table = to_table([told, *results[1:]], OWN, "f")
+    changed = replace(results[0], model=model, score=Score(1.0, reason=reason, fields={}))
+    table = to_table([changed, *results[1:]], OWN, "f")
     assert table.column("row").to_pylist() == list(range(len(fields)))
     for row in table.to_pylist():
         assert (row["score"] is None) == (row["error"] is not None)
@@ -181,10 +183,10 @@ def test_store_close_writes_a_batch_that_failed_to_write(
 ) -> None:
     write, fails = segments.write, [True]
 
-    def once(*given: Any, **told: Any) -> Any:
+    def once(*given: Any, **named: Any) -> Any:
         if fails.pop() if fails else False:
             raise error
-        return write(*given, **told)
+        return write(*given, **named)
 
     async def scenario() -> None:
         output = Output(tmp_path, 20)
@@ -273,12 +275,12 @@ def test_store_stops_the_run_when_every_row_is_unfit_with_all_stored(
 
 
 def test_worker_store_reports_unfit_rows_as_errors(tmp_path: Path) -> None:
-    told: list[tuple[Segment, list[str | None]]] = []
+    messages: list[tuple[Segment, list[str | None]]] = []
 
     async def sure() -> None: ...
 
     def tell(_: Shard, segment: Segment, results: Sequence[Result]) -> None:
-        told.append((segment, [None if one.error is None else one.error.name for one in results]))
+        messages.append((segment, [None if one.error is None else one.error.name for one in results]))
 
     async def scenario() -> None:
         output = Output(tmp_path, 3)
@@ -291,7 +293,7 @@ def test_worker_store_reports_unfit_rows_as_errors(tmp_path: Path) -> None:
             one = result(output.shards[0], n)
             worker.add(replace(one, score=Score(1.0, reason=7)) if n == 1 else one)  # type: ignore[arg-type]
         await worker.close()
-        assert [errors for _, errors in told] == [[None, "Unreadable", None]]
+        assert [errors for _, errors in messages] == [[None, "Unreadable", None]]
 
     run(scenario())
 
@@ -415,10 +417,10 @@ def test_check_refuses_judge_columns_parquet_cannot_hold(tmp_path: Path) -> None
     }
     with pytest.raises(SpecError) as caught:
         check(tree)
-    told = "\n".join(caught.value.problems)
-    assert "adds a column 'span' of type month_day_nano_interval, which Parquet cannot hold" in told
-    assert "adds a column 'reason', which is the name of another result column" in told
-    assert "adds a column 'twice', which is the name of another" in told
+    message = "\n".join(caught.value.problems)
+    assert "adds a column 'span' of type month_day_nano_interval, which Parquet cannot hold" in message
+    assert "adds a column 'reason', which is the name of another result column" in message
+    assert "adds a column 'twice', which is the name of another" in message
     assert len(caught.value.problems) == 3
 
 

@@ -77,10 +77,10 @@ def _plain(value: Any) -> Any:
 )
 def test_lake_schema_refuses_a_type_without_an_equivalent_by_name(form: Format, kind: pa.DataType) -> None:
     schema = pa.schema([("row", pa.int64()), ("took", kind), ("other", kind)])
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as raised:
         lake_schema(schema, form)
-    assert [problem.split()[1] for problem in told.value.problems] == ["took", "other"], "all at once"
-    assert f"a {form.name} table has no place for" in told.value.problems[0]
+    assert [problem.split()[1] for problem in raised.value.problems] == ["took", "other"], "all at once"
+    assert f"a {form.name} table has no place for" in raised.value.problems[0]
 
 
 def test_lake_type_of_a_time_of_day_exists_in_iceberg_only() -> None:
@@ -110,10 +110,10 @@ def test_added_columns_are_nullable_and_existing_ones_must_fit() -> None:
     wanted = lake_schema(new, DELTA)
     assert added(TABLE, wanted, DELTA, "delta://t") == [pa.field("score", pa.float64())]
     other = pa.schema([*TABLE, pa.field("score", pa.string()), pa.field("must", pa.string(), nullable=False)])
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as raised:
         added(other, wanted, DELTA, "delta://t")
-    assert "has a column score of type string, and these scores have one of type double" in told.value.problems[0]
-    assert "wants a value in must" in told.value.problems[1]
+    assert "has a column score of type string, and these scores have one of type double" in raised.value.problems[0]
+    assert "wants a value in must" in raised.value.problems[1]
 
 
 def test_same_partitions_refuses_other_partitions() -> None:
@@ -123,7 +123,7 @@ def test_same_partitions_refuses_other_partitions() -> None:
         same_partitions([], ["task"], "delta://t")
 
 
-# Dictionaries stay at the top: pyarrow 26 cannot cast an empty one within a struct (ArrowIndexError; told as a column).
+# Dictionaries stay at the top: pyarrow 26 cannot cast an empty one in a struct (ArrowIndexError, reported).
 TOP = st.sampled_from([kind for kind, _ in VALUES] + [pa.duration("us"), pa.null()])
 PLAIN = st.sampled_from([kind for kind, _ in VALUES if not pa.types.is_dictionary(kind)] + [pa.duration("us")])
 TYPES = TOP | st.recursive(

@@ -31,17 +31,17 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_lost_commits_are_tried_again_and_other_shards_once(slept: list[float]) -> None:
-    told: list[list[str]] = []
+    messages: list[list[str]] = []
 
     def commit(shards: Sequence[Sealed]) -> Sequence[Sealed]:
-        told.append([one.shard for one in shards])
-        if len(told) < 3:
+        messages.append([one.shard for one in shards])
+        if len(messages) < 3:
             raise Lost
         return shards[1:] if len(shards) > 1 else shards
 
     given = [sealed("a"), sealed("b", "other"), sealed("c")]
     assert committed(given, commit, (Lost,), "delta://t") == [False, True, True], "a was there already"
-    assert told == [["a", "c"]] * 3 + [["b"]]
+    assert messages == [["a", "c"]] * 3 + [["b"]]
     assert len(slept) == 2
 
 

@@ -51,8 +51,8 @@ class Table:
         return new
 
 
-class Told:
-    """What was told, in order."""
+class Events:
+    """What was reported, in order."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
@@ -61,13 +61,13 @@ class Told:
         self.events.append((name, fields["shard"]))
 
 
-def begin(table: Table, told: Told, at_once: int = 1) -> Publishing:
+def begin(table: Table, events: Events, at_once: int = 1) -> Publishing:
     """Publishing that takes so many shards at once."""
 
     def group(waiting: Iterable[Shard]) -> list[Shard]:
         return list(islice(waiting, at_once))
 
-    return Publishing("delta://t", table.publish, told, group)
+    return Publishing("delta://t", table.publish, events, group)
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -76,37 +76,37 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def test_publishing_commits_shards_in_order_on_its_own_thread() -> None:
-    table, told = Table(), Told()
-    going_on = begin(table, told)
+    table, events = Table(), Events()
+    going_on = begin(table, events)
     going_on.start([shard("a")])
     for name in "bcd":
         going_on.sealed(shard(name))
     await going_on.finish()
-    await until(lambda: len(told.events) == 4)
+    await until(lambda: len(events.events) == 4)
     assert table.rows == ["a", "b", "c", "d"]
     assert len(table.threads) == 1
     assert threading.get_ident() not in table.threads
-    assert told.events == [("published", name) for name in "abcd"]
+    assert events.events == [("published", name) for name in "abcd"]
     going_on.check()
 
 
 async def test_publishing_reports_no_event_for_a_published_shard() -> None:
-    table, told = Table(), Told()
+    table, events = Table(), Events()
     table.rows = ["a"]
-    going_on = begin(table, told)
+    going_on = begin(table, events)
     going_on.start([shard("a"), shard("b")])
     await going_on.finish()
-    await until(lambda: bool(told.events))
-    assert told.events == [("published", "b")]
+    await until(lambda: bool(events.events))
+    assert events.events == [("published", "b")]
     assert going_on.committed == 1
 
 
 async def test_publishing_retries_waiting_shards_at_the_end() -> None:
-    table, told = Table(), Told()
+    table, events = Table(), Events()
     table.down = True
-    going_on = begin(table, told)
+    going_on = begin(table, events)
     going_on.start([shard("a")])
-    await until(lambda: bool(told.events))
+    await until(lambda: bool(events.events))
     going_on.sealed(shard("b"))
     assert going_on.pending == 2
     assert going_on.problem == "a: the catalog is down"
@@ -120,7 +120,7 @@ async def test_publishing_retries_waiting_shards_at_the_end() -> None:
 async def test_publishing_raises_at_the_end_where_the_table_stays_down() -> None:
     table = Table()
     table.down = True
-    going_on = begin(table, Told())
+    going_on = begin(table, Events())
     going_on.start([shard("a"), shard("b"), shard("c")])
     await going_on.finish()
     with pytest.raises(StorageError, match=r"3 shards were not published to delta://t.*scores nothing again.*is down"):
@@ -128,9 +128,9 @@ async def test_publishing_raises_at_the_end_where_the_table_stays_down() -> None
 
 
 async def test_publishing_continues_after_a_shard_that_does_not_fit() -> None:
-    table, told = Table(), Told()
+    table, events = Table(), Events()
     table.refuses = {"b"}
-    going_on = begin(table, told)
+    going_on = begin(table, events)
     going_on.start([shard(name) for name in ("a", "b", "bug", "c")])
     await going_on.finish()
     assert table.rows == ["a", "c"]
@@ -140,27 +140,27 @@ async def test_publishing_continues_after_a_shard_that_does_not_fit() -> None:
 
 
 async def test_shards_that_wait_for_a_commit_share_the_next_one() -> None:
-    table, told = Table(), Told()
+    table, events = Table(), Events()
     table.gate.clear()
     table.refuses = {"c"}
-    going_on = begin(table, told, at_once=3)
+    going_on = begin(table, events, at_once=3)
     going_on.start([shard("a")])
     await until(lambda: bool(table.groups))
     for name in "bcde":
         going_on.sealed(shard(name))
     table.gate.set()
     await going_on.finish()
-    await until(lambda: len(told.events) == 5)
+    await until(lambda: len(events.events) == 5)
     assert table.groups == [1, 3, 1]
     assert table.rows == ["a", "b", "d", "e"]
-    assert sorted(told.events) == [("publish_failed", "c"), *(("published", name) for name in "abde")]
+    assert sorted(events.events) == [("publish_failed", "c"), *(("published", name) for name in "abde")]
     assert (going_on.committed, going_on.pending) == (4, 1)
 
 
 async def test_leave_finishes_the_current_commit_and_starts_no_other() -> None:
     table = Table()
     table.gate.clear()
-    going_on = begin(table, Told())
+    going_on = begin(table, Events())
     going_on.start([shard("a"), shard("b")])
     await until(lambda: bool(table.threads))
     going_on.leave()

@@ -84,8 +84,8 @@ def test_a_table_whose_shards_were_published_one_by_one_gets_none_twice(
 
     def earlier(group: list[publishing.sealed]) -> dict[str, str]:  # type: ignore[valid-type]
         (one,) = group
-        told = {"run": one.run, "shard": one.shard, "generation": "0", "finished": str(one.version.finished_us)}
-        return {f"scorer.{key}": value for key, value in told.items()}
+        fields = {"run": one.run, "shard": one.shard, "generation": "0", "finished": str(one.version.finished_us)}
+        return {f"scorer.{key}": value for key, value in fields.items()}
 
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "GROUP_SHARDS", 1)

@@ -43,8 +43,8 @@ def test_run_publishes_each_shard_as_it_is_sealed(tmp_path: Path, lake: Lake, ju
     assert again.code == 0
     assert [line["event"] for line in lines(again)] == ["started", "finished"]
     assert sum(lake.commits()) == 3
-    told = scorer("publish", tmp_path / "out", "--json", **lake.environment)
-    assert told.json() == {"target": lake.address, "sealed": 3, "committed": 0, "rows": 0, "unsealed": 0}
+    done = scorer("publish", tmp_path / "out", "--json", **lake.environment)
+    assert done.json() == {"target": lake.address, "sealed": 3, "committed": 0, "rows": 0, "unsealed": 0}
 
 
 def test_run_loses_no_row_where_the_table_fails_and_publishes_when_repeated(
@@ -210,7 +210,7 @@ def test_publish_counts_unfinished_shards(tmp_path: Path, judge: RehearsalProces
     stopped = scorer("run", run, **lake.environment)
     assert stopped.code == 3, stopped.err
     sealed = len(list((tmp_path / "out/scores").glob("*.parquet")))
-    told = scorer("publish", tmp_path / "out", "--json", **lake.environment).json()
-    assert told == {"target": lake.address, "sealed": sealed, "committed": 0, "rows": 0, "unsealed": 3 - sealed}
+    value = scorer("publish", tmp_path / "out", "--json", **lake.environment).json()
+    assert value == {"target": lake.address, "sealed": sealed, "committed": 0, "rows": 0, "unsealed": 3 - sealed}
     assert 0 < sealed < 3
     assert lake.library().num_rows == 10 * sealed

@@ -165,9 +165,9 @@ def widen(made: Output) -> None:
     rewrite(path, table.append_column("score_style", column), {b"scorer.generation": b"1"})
 
 
-def rewrite(path: Path, table: pa.Table, told: dict[bytes, bytes]) -> None:
+def rewrite(path: Path, table: pa.Table, fields: dict[bytes, bytes]) -> None:
     """The sealed file with another table in it, without checksums, and what it says of itself."""
-    metadata = {**pq.read_metadata(path).metadata, **told}
+    metadata = {**pq.read_metadata(path).metadata, **fields}
     for key in (b"ARROW:schema", *OURS):
         metadata.pop(key, None)
     pq.write_table(table.replace_schema_metadata(metadata), path)
@@ -261,9 +261,9 @@ def test_publish_reports_a_damaged_shard_and_publishes_the_others(tmp_path: Path
 def test_publish_names_an_impossible_partition(tmp_path: Path, lake: Lake) -> None:
     """Slow: a table library is imported."""
     made = output(tmp_path / "a", 3)
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as raised:
         send(made, lake, partition_by=("score", "nothing", "raw"))
-    score, nothing, raw = str(told.value).splitlines()
+    score, nothing, raw = str(raised.value).splitlines()
     assert "cannot be partitioned by score: it is of type double" in score
     assert "cannot be partitioned by nothing: there is no such column. There are scorer_run, shard, row" in nothing
     assert "cannot be partitioned by raw: it is of type list" in raw

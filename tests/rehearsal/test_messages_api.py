@@ -58,8 +58,8 @@ def test_messages_api_counts_cached_tokens_beside_the_input() -> None:
     found, reply = judged(cached_share=0.5)
     assert found.usage is not None
     assert found.usage.cached_tokens == found.usage.prompt_tokens // 2
-    told = orjson.loads(reply.body)["usage"]
-    assert told["input_tokens"] + told["cache_read_input_tokens"] == found.usage.prompt_tokens
+    value = orjson.loads(reply.body)["usage"]
+    assert value["input_tokens"] + value["cache_read_input_tokens"] == found.usage.prompt_tokens
 
 
 @pytest.mark.parametrize("form", [0, 1], ids=["output_config", "tool"])

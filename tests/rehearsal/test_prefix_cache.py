@@ -56,9 +56,9 @@ def test_judge_tells_cached_tokens_in_its_usage() -> None:
 
     def cached(text: str, now: float) -> int:
         body = {"model": "m", "messages": [{"role": "user", "content": RUBRIC + text}]}
-        told: int = orjson.loads(judge.ask("chat", body, now, Random(0)).body)["usage"]["prompt_tokens_details"][
+        value: int = orjson.loads(judge.ask("chat", body, now, Random(0)).body)["usage"]["prompt_tokens_details"][
             "cached_tokens"
         ]
-        return told
+        return value
 
     assert [cached("one", 0.0), cached("two", 1.0), cached("three", 400.0)] == [0, 10 * BLOCK_TOKENS, 0]

@@ -95,7 +95,7 @@ def test_simulated_limits_admit_request_after_announced_wait(
         limits.admit(taken, now)
     refusal = limits.admit(tokens, now)
     if refusal:
-        # Both limits may hold it back: the longer wait is the one told.
+        # Both limits may hold it back: the longer wait is the one reported.
         assert limits.admit(tokens, now + refusal.wait_s + 1e-6) is None
 
 
@@ -496,9 +496,9 @@ def test_rehearsal_config_reports_all_mistakes_at_once() -> None:
         "usage": 1,
         "always": "418",
     }
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as raised:
         RehearsalConfig.from_json(json.dumps(wrong))
-    assert sorted({problem.split()[0] for problem in told.value.problems}) == sorted(wrong)
+    assert sorted({problem.split()[0] for problem in raised.value.problems}) == sorted(wrong)
 
 
 @pytest.mark.parametrize(

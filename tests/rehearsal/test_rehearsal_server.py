@@ -88,16 +88,16 @@ async def test_rehearsal_server_answers_completely_without_fault() -> None:
 @pytest.mark.parametrize("fault", ["429", "429_bare", "429_date"])
 async def test_rehearsal_server_429_has_retry_after_as_seconds_date_or_none(fault: str) -> None:
     async with judged(**{f"fault_{fault}": 1.0}, retry_after_s=2.5) as (_, answer):
-        told = answer.headers.get("retry-after")
+        retry_after = answer.headers.get("retry-after")
         assert answer.status == 429
         assert answer.json["error"]["code"] == "rate_limit_exceeded"
         if fault == "429":
-            assert (told, answer.headers["retry-after-ms"]) == ("3", "2500")
+            assert (retry_after, answer.headers["retry-after-ms"]) == ("3", "2500")
         elif fault == "429_bare":
             assert not [name for name in answer.headers if name.startswith("retry-after")]
         else:
-            assert told is not None
-            assert 2 <= parsedate_to_datetime(told).timestamp() - time.time() <= 3.5
+            assert retry_after is not None
+            assert 2 <= parsedate_to_datetime(retry_after).timestamp() - time.time() <= 3.5
 
 
 @pytest.mark.parametrize(("fault", "status"), [("500", 500), ("503", 503)])

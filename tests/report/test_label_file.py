@@ -32,8 +32,8 @@ def filled(path: str, to: str, value: pl.Expr | None = None) -> None:
 
 def test_label_and_estimate_work_together(out: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code(["label", out, "-o", "labels.csv", "--n", "30", "--system", "model"]) == 0
-    told = capsys.readouterr().out
-    assert "Wrote labels.csv: 30 rows of 60" in told
+    printed = capsys.readouterr().out
+    assert "Wrote labels.csv: 30 rows of 60" in printed
     table = pl.read_csv("labels.csv", infer_schema=False)
     assert table.columns == [
         "shard", "row", "question", "response", "human_label", "picked", "stratum", "stratum_rows", "weight", "blind",
@@ -59,8 +59,8 @@ def test_label_file_is_never_overwritten_and_holds_no_formula(out: str, capsys: 
     assert Path("labels.csv").read_bytes() == before
     assert _exit_code(["label", out, "-o", "labels.xlsx"]) == 2
     assert _exit_code(["label", "in.parquet", "--score", "human", "-o", "x.csv"]) == 2
-    told = capsys.readouterr().err
-    assert "--on is missing" in told
+    printed = capsys.readouterr().err
+    assert "--on is missing" in printed
     assert (
         _exit_code(["label", "in.parquet", "--score", "human", "-o", "x.csv", "--on", "id", "--show", "response"]) == 0
     )

@@ -283,8 +283,8 @@ def test_page_of_one_item_has_no_interval_and_equal_cells_have_two_decimals(tmp_
 
 def test_page_without_texts_holds_no_text_of_any_row(tmp_path: Path) -> None:
     given = rows(30, response=["SECRET"] * 30, human=[1.0, 2.0, 3.0] * 10)
-    told = {"score": scores(27) + [None] * 3, "reason": ["SECRET"] * 30, "error_detail": ["SECRET"] * 30}
-    out = finished_run(tmp_path, given, {**told, "error": [None] * 27 + ["Unreadable"] * 3})
+    results = {"score": scores(27) + [None] * 3, "reason": ["SECRET"] * 30, "error_detail": ["SECRET"] * 30}
+    out = finished_run(tmp_path, given, {**results, "error": [None] * 27 + ["Unreadable"] * 3})
     made = page(out, ReportOptions(rows=0))
     assert not made.texts
     assert made.rows is None
@@ -425,8 +425,8 @@ def test_page_refuses_wrong_options_in_a_sentence(tmp_path: Path, options: dict[
 
 def test_page_keeps_to_its_bytes_with_long_texts(tmp_path: Path) -> None:
     long = "<é" * 5_000
-    told = {"score": scores(150), "reason": [long] * 150}
-    made = of(tmp_path, rows(150, response=[f"{n} {long}" for n in range(150)]), told)
+    results = {"score": scores(150), "reason": [long] * 150}
+    made = of(tmp_path, rows(150, response=[f"{n} {long}" for n in range(150)]), results)
     assert made.rows
     texts = [text for card in made.rows.cards for text in card.texts.values()]
     assert max(len(f"{text.head}{text.tail}".encode()) for text in texts) <= 4096

@@ -1,4 +1,4 @@
-"""Promise: a watched run's state is told from its folder alone: starting, running, silent, ending, ended or killed."""
+"""Promise: a watched run's state follows from its folder alone: starting, running, silent, ending, ended or killed."""
 
 from __future__ import annotations
 

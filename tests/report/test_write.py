@@ -80,6 +80,6 @@ def test_report_says_what_is_wrong_in_a_sentence(
 ) -> None:
     filled = [argument.format(out=out, folder=tmp_path) for argument in arguments]
     assert _exit_code(["report", *filled]) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed

@@ -76,10 +76,13 @@ def _books(setting: Setting, world: World) -> Iterator[str]:
     if known > world.billed_tokens or totals.pico > world.billed_pico:
         yield f"the books claim {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
     if setting.lie and totals.requests > world.truth.tellings:
-        yield f"the books know {totals.requests} bills, {world.truth.tellings} were told"
-    # What a dishonest judge told nobody, for its reply did not arrive, is admitted at its reservation.
-    untold_tokens, untold_pico = world.truth.untold if world.truth.beyond(1) != (0, 0) else (0, 0)
-    missing = world.billed_tokens - untold_tokens > totals.tokens or world.billed_pico - untold_pico > totals.money_pico
+        yield f"the books know {totals.requests} bills, {world.truth.tellings} were reported"
+    # What a dishonest judge reported to nobody, for its reply did not arrive, is admitted at its reservation.
+    unreported_tokens, unreported_pico = world.truth.unreported if world.truth.beyond(1) != (0, 0) else (0, 0)
+    missing = (
+        world.billed_tokens - unreported_tokens > totals.tokens
+        or world.billed_pico - unreported_pico > totals.money_pico
+    )
     if setting.caps and missing:
         yield f"the books admit {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
 

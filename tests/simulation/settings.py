@@ -26,10 +26,10 @@ class Event:
 
     at: int
     name: str
-    told: tuple[Any, ...] = ()
+    arguments: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join([self.name, *(f"{one:.1f}" if isinstance(one, float) else str(one) for one in self.told)])
+        return " ".join([self.name, *(f"{one:.1f}" if isinstance(one, float) else str(one) for one in self.arguments)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +208,8 @@ def _events(draw: Random, rows: int, crashes: int) -> tuple[Event, ...]:
     """Three outages, `crashes` or one more, a change of limits or two, and perhaps what else goes wrong."""
     events: list[Event] = []
 
-    def add(name: str, *told: Any) -> None:
-        events.append(Event(int(rows * draw.uniform(0.03, 0.9)), name, told))
+    def add(name: str, *arguments: Any) -> None:
+        events.append(Event(int(rows * draw.uniform(0.03, 0.9)), name, arguments))
 
     for _ in range(3):
         add("outage", draw.choice(OUTAGES), draw.uniform(1, draw.choice([10, 60])))

@@ -328,7 +328,7 @@ class SimulatedRun:
                 return  # one death at a time
             event = self._events.popleft()
             self._tell(str(event))
-            getattr(self, f"_on_{event.name}")(*event.told)
+            getattr(self, f"_on_{event.name}")(*event.arguments)
 
     def _on_outage(self, kind: str, seconds: float) -> None:
         self._outages += 1

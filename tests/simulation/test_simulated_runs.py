@@ -113,7 +113,7 @@ def test_no_request_is_expected_for_rows_that_cannot_be_read() -> None:
 
 @pytest.mark.slow
 def test_simulated_runs_with_wrong_usage_keep_all_promises() -> None:
-    """Slow: two runs. No cap is passed by more than decision 20 says, and the books admit what was told."""
+    """Slow: two runs. No cap is passed by more than decision 20 says, and the books admit what was reported."""
     for seed in range(OTHERS):
         report = SimulatedRun(seed, lies=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --lies"
@@ -176,10 +176,10 @@ def test_simulation_finds_duplicates_that_do_not_wait(monkeypatch: pytest.Monkey
 @pytest.mark.slow
 def test_simulation_is_deterministic_by_seed() -> None:
     """Slow: one run, twice."""
-    told: list[list[str]] = [[], []]
-    first, second = (SimulatedRun(7, told[i].append).run() for i in range(2))
+    lines: list[list[str]] = [[], []]
+    first, second = (SimulatedRun(7, lines[i].append).run() for i in range(2))
     assert first == second
-    assert told[0] == told[1]
+    assert lines[0] == lines[1]
     assert SimulatedRun(8).run().digest != first.digest
 
 

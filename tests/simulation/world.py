@@ -1,7 +1,7 @@
 """The judge of a simulated run: the rehearsal judge with faults, over a transport of real bytes, with its own records.
 
 Nothing in here trusts scorer: what was asked, charged, billed and answered is written down as it happens, and whatever
-breaks a promise at that moment is told to `broken`.
+breaks a promise at that moment goes to `broken`.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ class World:
         if outcome.fault in ("requests", "tokens") and now > self.excused_until and not larger:
             self._beyond += 1
             if outcome.fault == "requests" or self._beyond > ESTIMATES_ERR:
-                self._broken(f"asked beyond the limit on {outcome.fault} a minute, which had long been told")
+                self._broken(f"asked beyond the limit on {outcome.fault} a minute, which had long been reported")
         if outcome.fate not in ("ok", "lost"):
             return None
         true = self.truth.billed(bill.prompt_tokens, bill.completion_tokens)

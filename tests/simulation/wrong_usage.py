@@ -52,12 +52,12 @@ def lying(setting: Setting) -> Setting:
 
 @dataclass(slots=True)
 class Truth:
-    """The judge's true bills and its reported ones. `untold` is the sum of bills whose replies never arrived."""
+    """The judge's true bills and its reported ones. `unreported` is the sum of bills whose replies never arrived."""
 
     lie: str
     draw: Random
     worst: list[int] = field(default_factory=lambda: [0, 0])
-    untold: list[int] = field(default_factory=lambda: [0, 0])
+    unreported: list[int] = field(default_factory=lambda: [0, 0])
     tellings: int = 0
     """Replies, received or not, that report a bill."""
     _arrived: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=1000))
@@ -70,7 +70,7 @@ class Truth:
             completion += self.draw.randint(1, LONGEST)
         return prompt, completion
 
-    def told(self, prompt: int, completion: int) -> Any:
+    def reported(self, prompt: int, completion: int) -> Any:
         """The reported usage."""
         if self.lie == "zeros":
             return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -86,7 +86,7 @@ class Truth:
             reply = orjson.loads(body)
         except orjson.JSONDecodeError:
             return body  # cut in the middle
-        return orjson.dumps({**reply, "usage": self.told(prompt, completion)}) if "usage" in reply else body
+        return orjson.dumps({**reply, "usage": self.reported(prompt, completion)}) if "usage" in reply else body
 
     def note(self, tokens: int, pico: int) -> None:
         """A bill."""
@@ -94,7 +94,7 @@ class Truth:
 
     def lost(self, tokens: int, pico: int) -> None:
         """Its reply never arrives, so no bill is reported."""
-        self.untold = [self.untold[0] + tokens, self.untold[1] + pico]
+        self.unreported = [self.unreported[0] + tokens, self.unreported[1] + pico]
 
     def arrived(self, now: float, tokens: int, pico: int) -> None:
         """Its reply arrives; a process that crashes soon has not yet written its bill."""
@@ -111,12 +111,14 @@ class Truth:
         """How far a cap may be exceeded, in tokens and pico-dollars (docs/project/decisions/0020).
 
         A constant habit costs the requests that open a run, one that comes and goes those in flight; where nothing is
-        billed beyond a request's bytes and limits, nothing. What no reply told counts at what was reserved for it.
+        billed beyond a request's bytes and limits, nothing. What no reply reported counts at what was reserved for it.
         """
         if self.lie in ("", "zeros", "nonsense"):
             return 0, 0
         requests = OPENING if self.lie == "hidden" else concurrency
-        return tuple(requests * worst + untold for worst, untold in zip(self.worst, self.untold, strict=True))  # type: ignore[return-value]
+        return tuple(
+            requests * worst + unreported for worst, unreported in zip(self.worst, self.unreported, strict=True)
+        )  # type: ignore[return-value]
 
     @property
     def taught(self) -> tuple[int, int]:

@@ -128,26 +128,26 @@ class BatchProvider:
             return
         one.results = []
         if one.cancelled and not self.late_cancels:
-            one.results = [told(id, None) for id, _ in one.requests]
+            one.results = [result_line(id, None) for id, _ in one.requests]
             return
         for (id, body), row in zip(one.requests, rows, strict=True):
             if row in self.missing:
                 self.missing.discard(row)
             elif row in self.unexecuted:
                 self.unexecuted.discard(row)
-                one.results.append(told(id, None))
+                one.results.append(result_line(id, None))
             elif body.get("n", 1) > 1 and self.choices is None:
-                one.results.append(told(id, {"error": {"message": "n: at most 1", "param": "n"}}, 400))
+                one.results.append(result_line(id, {"error": {"message": "n: at most 1", "param": "n"}}, 400))
             elif self.errors[row]:
                 self.errors[row] -= 1
-                one.results.append(told(id, {"error": {"message": "an error"}}, self.status))
+                one.results.append(result_line(id, {"error": {"message": "an error"}}, self.status))
             else:
                 self.paid[row] += 1
                 self.billed += 1
                 self.texts[row] -= 1
                 text = "no idea" if self.texts[row] >= 0 else f"Score: {self.score(row):g}"
                 number = min(body.get("n", 1), self.choices or 1)
-                one.results.append(told(id, completion(text, str(body["model"]), number)))
+                one.results.append(result_line(id, completion(text, str(body["model"]), number)))
         one.results.reverse()
         one.results += one.results[:1]  # a line that came twice
 
@@ -158,7 +158,7 @@ def completion(text: str, model: str, choices: int = 1) -> dict[str, Any]:
     return {"model": model, "choices": [{"index": number, **choice} for number in range(choices)], "usage": usage}
 
 
-def told(id: str, body: dict[str, Any] | None, status: int = 200) -> bytes:
+def result_line(id: str, body: dict[str, Any] | None, status: int = 200) -> bytes:
     response = None if body is None else {"status_code": status, "body": body}
     error = {"code": "batch_expired"} if body is None else None
     return orjson.dumps({"custom_id": id, "response": response, "error": error}) + b"\n"

@@ -58,8 +58,8 @@ class BoardJudge(FakeTransport):
             return Reply(400, {"content-type": "application/json"}, REFUSED)
         choice = {"index": 0, "message": {"role": "assistant", "content": f"Score: {self.scores[item, system]:g}"}}
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
-        told = {"model": "board", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
-        return Reply(200, {"content-type": "application/json"}, orjson.dumps(told))
+        body = {"model": "board", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
+        return Reply(200, {"content-type": "application/json"}, orjson.dumps(body))
 
 
 class Board:

@@ -113,11 +113,11 @@ def children(owner: int, marked: Callable[[bytes], bool]) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                told = (folder / "stat").read_text().rpartition(")")[2].split()
+                state = (folder / "stat").read_text().rpartition(")")[2].split()
                 command = (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(told[1]) == owner and told[0] != "Z" and marked(command):
+            if int(state[1]) == owner and state[0] != "Z" and marked(command):
                 found.append(int(folder.name))
     return sorted(found)
 

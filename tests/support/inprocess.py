@@ -63,8 +63,8 @@ class Wire(FakeTransport):
         self.billed += 1
         choice = {"index": 0, "message": {"role": "assistant", "content": f"Score: {own_score(row):g}"}}
         usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
-        told = {"model": "wire", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
-        return Reply(200, {"content-type": "application/json"}, orjson.dumps(told))
+        body = {"model": "wire", "choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
+        return Reply(200, {"content-type": "application/json"}, orjson.dumps(body))
 
 
 class Run:
@@ -171,8 +171,8 @@ class Run:
             assert [(row["id"], row["row"]) for row in found] == [(f"r{n}", i) for i, n in enumerate(rows)]
             for number, row in zip(rows, found, strict=True):
                 failed = number in self.wire.refuses
-                told = (None, "Refused") if failed else (own_score(number), None)
-                assert (row["score"], row["error"]) == told, row
+                expected = (None, "Refused") if failed else (own_score(number), None)
+                assert (row["score"], row["error"]) == expected, row
         assert self.verify().findings == (), self.verify().findings
 
     def twice(self) -> set[int]:

@@ -63,12 +63,12 @@ class Output:
         store.open(revision)
         return store
 
-    async def score(self, rows: Mapping[int, Iterable[int]], *, error: str | None = None, **told: Any) -> Store:
-        """A start that scores some rows of some shards and ends. `told` goes into each result."""
+    async def score(self, rows: Mapping[int, Iterable[int]], *, error: str | None = None, **fields: Any) -> Store:
+        """A start that scores some rows of some shards and ends. `fields` go into each result."""
         store = self.store()
         list(store.work(self.shards))
         for shard, numbers in rows.items():
-            await publish(store, [result(self.shards[shard], number, error=error, **told) for number in numbers])
+            await publish(store, [result(self.shards[shard], number, error=error, **fields) for number in numbers])
         await store.close()
         return store
 

@@ -51,8 +51,8 @@ def two_nodes() -> Iterator[Nodes]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            told = json.loads(next(line for line in process.stdout if line.startswith("{")))
-            yield Nodes(told["address"], tuple(told["raylets"]))
+            value = json.loads(next(line for line in process.stdout if line.startswith("{")))
+            yield Nodes(value["address"], tuple(value["raylets"]))
             process.communicate(timeout=30)  # closes stdin
         finally:
             process.kill()

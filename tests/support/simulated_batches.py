@@ -51,15 +51,15 @@ class SimulatedSession:
         await asyncio.sleep(before_s)
         self.asked.append((method, ask.path))
         await self._before(ask)
-        told = self.batches.handle(ask, now()) or refusal(404, f"Invalid URL ({method} {url})")
-        await self._after(ask, told)
-        if told.wire == "hang":
+        reply = self.batches.handle(ask, now()) or refusal(404, f"Invalid URL ({method} {url})")
+        await self._after(ask, reply)
+        if reply.wire == "hang":
             await asyncio.sleep(timeout_s)
             raise TimeoutError
         await asyncio.sleep(after_s)
-        if told.wire == "reset":
+        if reply.wire == "reset":
             raise aiohttp.ServerDisconnectedError
-        return told
+        return reply
 
 
 class _Answering:
@@ -67,31 +67,31 @@ class _Answering:
         self, session: SimulatedSession, method: str, url: str, timeout_s: float, given: dict[str, Any]
     ) -> None:
         self._session = session
-        self._told = (method, url, timeout_s, given)
+        self._asked = (method, url, timeout_s, given)
 
     async def __aenter__(self) -> Any:
-        told = await self._session.answer(*self._told)
-        content = SimpleNamespace(iter_chunked=lambda _: _pieces(self._session.batches, told))
-        return SimpleNamespace(status=told.status, headers=CIMultiDict(told.headers), content=content)
+        reply = await self._session.answer(*self._asked)
+        content = SimpleNamespace(iter_chunked=lambda _: _pieces(self._session.batches, reply))
+        return SimpleNamespace(status=reply.status, headers=CIMultiDict(reply.headers), content=content)
 
     async def __aexit__(self, *_: object) -> None:
         pass
 
 
-async def _pieces(batches: SimulatedBatches, told: Reply) -> AsyncIterator[bytes]:
-    if told.file is None:
-        yield told.body
+async def _pieces(batches: SimulatedBatches, reply: Reply) -> AsyncIterator[bytes]:
+    if reply.file is None:
+        yield reply.body
         return
-    told.file.seek(0)
-    whole = told.file.read(told.size)
-    end = {"cut": told.size // 2, "short": whole.rfind(b"\n", 0, told.size // 2) + 1}.get(told.wire, told.size)
+    reply.file.seek(0)
+    whole = reply.file.read(reply.size)
+    end = {"cut": reply.size // 2, "short": whole.rfind(b"\n", 0, reply.size // 2) + 1}.get(reply.wire, reply.size)
     for at in range(0, end, PIECE):
         await asyncio.sleep(0.001)
         yield whole[at : min(end, at + PIECE)]
-    if told.wire == "cut":
+    if reply.wire == "cut":
         raise aiohttp.ClientPayloadError("the body ends before its declared length")
-    if told.fetches:
-        batches.store.delivered(told.fetches)
+    if reply.fetches:
+        batches.store.delivered(reply.fetches)
 
 
 async def _ask(method: str, path: str, given: dict[str, Any]) -> Ask:

@@ -170,11 +170,11 @@ def _serve(channel: socket.socket) -> list[str]:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:  # of keepers that have ended, so that their CPU time is counted
                 pass
-        told, descriptors, *_ = socket.recv_fds(channel, 1 << 20, 4)
-        if not told:
+        message, descriptors, *_ = socket.recv_fds(channel, 1 << 20, 4)
+        if not message:
             sys.exit(0)
-        while not told.endswith(b"\n"):
-            told += channel.recv(1 << 20)
+        while not message.endswith(b"\n"):
+            message += channel.recv(1 << 20)
         if os.fork() == 0:
             channel.close()
             *streams, status = descriptors
@@ -182,7 +182,7 @@ def _serve(channel: socket.socket) -> list[str]:
             if pid:
                 _keep(pid, streams, socket.socket(fileno=status))
             os.close(status)
-            return _become(json.loads(told), streams)
+            return _become(json.loads(message), streams)
         for descriptor in descriptors:
             os.close(descriptor)
 

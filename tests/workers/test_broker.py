@@ -348,9 +348,9 @@ def test_broker_leases_no_rows_while_draining() -> None:
 def test_broker_totals_are_sum_over_workers() -> None:
     broker = made()
     one = Totals(requests=2, prompt_tokens=10, pico=7)
-    told = {name: getattr(one, name) for name in Totals.__slots__}
-    broker.exchange(1, Report(Spendings(told)))
-    broker.exchange(2, Report(Spendings(told)))
+    counts = {name: getattr(one, name) for name in Totals.__slots__}
+    broker.exchange(1, Report(Spendings(counts)))
+    broker.exchange(2, Report(Spendings(counts)))
     broker.lost(2, replace(one, maybe_tokens=5))
     assert broker.totals == replace(one + one, maybe_tokens=5)
 
@@ -362,8 +362,8 @@ def test_broker_leaves_out_unreadable_shard_and_keeps_reason() -> None:
         broker.offer(Work(shard), 0)
         broker.rows.close()
         assert broker.exchange(1, Report(Spendings({}), wants=1)).slices
-        told = report(packed(Report(Spendings({}), unread={"in/a.parquet": "it is gone"})))
-        assert broker.exchange(1, told).done
+        found = report(packed(Report(Spendings({}), unread={"in/a.parquet": "it is gone"})))
+        assert broker.exchange(1, found).done
         assert broker.unread == {"in/a.parquet": "it is gone"}
 
     run(scenario())

@@ -256,17 +256,17 @@ def test_worker_of_another_version_does_not_score(tmp_path: Path) -> None:
         tree = plan_of(out).spec.model_dump(mode="json", exclude_defaults=True)
         hello = owner.hello(0)
         fields = {name: getattr(hello, name) for name in hello.__struct_fields__}
-        told: list[Report] = []
+        reports: list[Report] = []
 
         async def exchange(report: Report) -> Answer:
-            told.append(report)
+            reports.append(report)
             return owner.exchange(1, report)
 
         await Worker(
             Hello(**{**fields, "spec": tree, "fingerprint": "another"}), out.files, exchange, offload=inline
         ).run()
-        assert told[-1].failure is not None
-        assert told[-1].failure.kind == "OutputError"
+        assert reports[-1].failure is not None
+        assert reports[-1].failure.kind == "OutputError"
         with pytest.raises(OutputError, match="All workers need the same version"):
             owner.check()
 

@@ -85,8 +85,8 @@ def test_killed_worker_costs_only_its_rows_in_flight_and_unwritten(judge: Rehear
     whole(tmp_path, ROWS)
     books = judge.stats()
     assert books["paid_again"] <= 2 * (IN_FLIGHT // 3 + 1 + 2 * FLUSH_ROWS)
-    told = done.json()
-    assert told["requests"] >= books["requests"] - 2  # those that were in flight are known as possibly billed
+    value = done.json()
+    assert value["requests"] >= books["requests"] - 2  # those that were in flight are known as possibly billed
 
 
 IMPATIENT = "import scorer.workers.silence as silence; silence.SILENT_S = 2.0; from scorer.cli.app import main; main()"

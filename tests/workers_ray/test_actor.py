@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.workers.messages import Answer as Told
+from scorer.workers.messages import Answer as BrokerAnswer
 from scorer.workers.messages import Failure, Hello, Order, Report, Spendings, packed, report
 from scorer.workers.ray import actor
 from scorer.workers.ray.actor import Place, RayWorker
@@ -38,14 +38,14 @@ async def test_ray_worker_ends_after_last_answer(tmp_path: Path) -> None:
     assert last.ended
     assert last.failure is not None
     assert last.failure.kind == "SpecError"
-    hearing = asyncio.ensure_future(worker.hear(packed(Told(order=Order.LEAVE))))
+    hearing = asyncio.ensure_future(worker.hear(packed(BrokerAnswer(order=Order.LEAVE))))
     assert await hearing == b""
 
 
 def test_ray_worker_failure_names_its_node() -> None:
     place = Place("id", "10.0.0.7", "1", None)
-    told = Report(Spendings({}), failure=Failure("SetupError", "no key."))
-    assert _placed(told, place).failure == Failure("SetupError", "no key. (Said by a worker on node 10.0.0.7.)")
+    found = Report(Spendings({}), failure=Failure("SetupError", "no key."))
+    assert _placed(found, place).failure == Failure("SetupError", "no key. (Said by a worker on node 10.0.0.7.)")
     assert _placed(Report(Spendings({})), place) == Report(Spendings({}))
 
 

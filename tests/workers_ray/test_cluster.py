@@ -16,8 +16,8 @@ from scorer.workers.ray import cluster as joining
 from scorer.workers.ray.cluster import _Spoken, joined
 
 
-def refused(told: AbstractContextManager[None]) -> str:
-    with pytest.raises(SpecError) as caught, told:
+def refused(block: AbstractContextManager[None]) -> str:
+    with pytest.raises(SpecError) as caught, block:
         raise AssertionError("joined")
     assert len(caught.value.problems) == 1
     return str(caught.value)

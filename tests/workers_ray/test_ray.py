@@ -99,14 +99,15 @@ def test_ray_nodes_share_limits_and_score_rows_of_killed_worker(
         done = ended(process)
     assert done.code == 0, done.err
     whole(tmp_path, rows)
-    books, told = judge.stats(), done.json()
+    books, status = judge.stats(), done.json()
     assert books["max_in_flight"] <= IN_FLIGHT
     assert books["r429"] == 0
     assert max(requests for _, requests, *_ in books["timeline"]) <= 50 * 1.35  # a second's worth, and the burst
     assert books["paid_again"] <= IN_FLIGHT // 2 + 2 * FLUSH_ROWS
-    assert told["requests"] >= books["requests"] - 1  # what was in flight is known as possibly billed
+    assert status["requests"] >= books["requests"] - 1  # what was in flight is known as possibly billed
     assert (
-        told["cost_usd"] + told["maybe_billed_usd"] >= (books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6
+        status["cost_usd"] + status["maybe_billed_usd"]
+        >= (books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6
     )
     wait_until(lambda: not any(nodes.workers()))
 
@@ -142,11 +143,11 @@ def test_ray_run_explains_unshared_output_path_and_differing_versions(
     # A path that leads here in this process alone, as that of a local disk does on a machine alone.
     run = run_file(tmp_path, judge.url, output={"path": f"/proc/self/fd/{here}/out"})
     command = [*COMMAND, *map(str, on_ray(run, nodes, 1)), "--quiet"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, pass_fds=(here,))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, pass_fds=(here,))
     os.close(here)
-    assert told.returncode == 2, told.stderr
-    assert f'output.path = "/proc/self/fd/{here}/out" is not shared with node 127.0.0.1' in told.stderr
-    assert "Traceback" not in told.stderr
+    assert done.returncode == 2, done.stderr
+    assert f'output.path = "/proc/self/fd/{here}/out" is not shared with node 127.0.0.1' in done.stderr
+    assert "Traceback" not in done.stderr
     assert judge.stats()["requests"] == 0
     assert not list((tmp_path / "out").glob(".partial-*"))
 

@@ -48,10 +48,10 @@ def check(path: Path, make: Callable[..., Provider], own_headers: Mapping[str, s
     headers = {**own_headers, **golden["provider"].get("headers", {})}
     assert all(call.headers == headers for call in calls)
     if isinstance(result, Completion):
-        assert golden["completion"] == _told(result, golden["completion"])
+        assert golden["completion"] == _fields(result, golden["completion"])
         assert result.body == replies[-1].body
-        told = [one.text if isinstance(one, Completion) else {"error": one.name} for one in result.choices]
-        assert told == golden.get("choices", [])
+        choices = [one.text if isinstance(one, Completion) else {"error": one.name} for one in result.choices]
+        assert choices == golden.get("choices", [])
     else:
         fault: dict[str, Any] = {"name": type(result).__name__, "text": str(result)}
         if isinstance(result, TransientError):
@@ -59,9 +59,9 @@ def check(path: Path, make: Callable[..., Provider], own_headers: Mapping[str, s
         assert golden["error"] == fault
 
 
-def _told(result: Completion, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(result: Completion, wanted: Mapping[str, Any]) -> dict[str, Any]:
     usage = result.usage
-    told = {
+    body = {
         "text": result.text,
         "finish_reason": result.finish_reason,
         "model": result.model,
@@ -71,4 +71,4 @@ def _told(result: Completion, wanted: Mapping[str, Any]) -> dict[str, Any]:
         "reasoning_tokens": usage and usage.reasoning_tokens,
         "logprobs": result.logprobs and [[t.token, t.logprob, [list(one) for one in t.top]] for t in result.logprobs],
     }
-    return {name: value for name, value in told.items() if name in wanted}
+    return {name: value for name, value in body.items() if name in wanted}

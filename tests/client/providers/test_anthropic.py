@@ -119,8 +119,8 @@ def test_anthropic_shows_no_secret() -> None:
     key = "sk-ant-secret-0123"
     judge = provider(headers={"x-api-key": key, "authorization": "Bearer other-secret"})
     call = next(judge.converse(ASK))
-    told = outcome(reply(error("authentication_error", f"bad {key} and other-secret"), 401), judge)
-    for shown in (repr(judge), repr(call), str(told)):
+    failure = outcome(reply(error("authentication_error", f"bad {key} and other-secret"), 401), judge)
+    for shown in (repr(judge), repr(call), str(failure)):
         assert key not in shown
         assert "other-secret" not in shown
 
@@ -223,15 +223,15 @@ def test_anthropic_types_errors_by_status_and_body(status: int, body: Any, kind:
 
 def test_anthropic_bills_refusal_like_any_reply() -> None:
     usage = {"input_tokens": 30, "output_tokens": 1}
-    for told, read in ((usage, Usage(30, 1)), ({}, None)):
-        refused = outcome(reply(answer(stop_reason="refusal", usage=told)))
+    for stated, read in ((usage, Usage(30, 1)), ({}, None)):
+        refused = outcome(reply(answer(stop_reason="refusal", usage=stated)))
         assert isinstance(refused, Refused)
         assert (refused.usage, refused.billed) == (read, True)
 
 
 def test_anthropic_setup_error_names_setting_to_change() -> None:
-    told = str(outcome(reply(error("invalid_request_error", "`max_tokens`: 99999 > 8192"), 400)))
-    assert told.endswith("Lower model.max_output_tokens.")
+    message = str(outcome(reply(error("invalid_request_error", "`max_tokens`: 99999 > 8192"), 400)))
+    assert message.endswith("Lower model.max_output_tokens.")
 
 
 # --- rates ------------------------------------------------------------------------------------------------------------

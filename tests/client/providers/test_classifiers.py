@@ -104,12 +104,12 @@ def test_classifier_believes_logits_that_sum_to_one_once_it_has_seen_others() ->
 
 
 def test_classifier_tells_once_where_all_values_look_like_probabilities() -> None:
-    provider, told = Score(name="m", base_url="http://h"), []
-    provider.learned.tell = told.append
+    provider, messages = Score(name="m", base_url="http://h"), []
+    provider.learned.tell = messages.append
     for _ in range(120):
         outcome("score", one({"score": 0.5}), provider=provider)
-    assert len(told) == 1
-    assert "all lie between 0 and 1" in told[0]
+    assert len(messages) == 1
+    assert "all lie between 0 and 1" in messages[0]
 
 
 NAMES = st.sampled_from(["data", "probs", "score", "label", "usage", "error", "num_classes", "prompt_tokens"])

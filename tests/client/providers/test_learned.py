@@ -1,4 +1,4 @@
-"""Promise: a setting that a server refuses is asked in its next form, for all later requests too, and told once."""
+"""Promise: a setting that a server refuses is asked in its next form, for all later requests too, and reported once."""
 
 from __future__ import annotations
 

@@ -178,9 +178,9 @@ def test_openai_shows_no_secret() -> None:
     key = "sk-very-secret-0123"
     judge = provider(headers={"authorization": f"Bearer {key}"}, query={"api-key": "query-secret"})
     call = next(judge.converse(ASK))
-    _, told = talk(judge, ASK, [reply(error(f"Bad key {key} or query-secret."), 401)])
+    _, failure = talk(judge, ASK, [reply(error(f"Bad key {key} or query-secret."), 401)])
     assert call.headers["authorization"].endswith(key)
-    for shown in (repr(judge), repr(call).replace(call.url, ""), str(told)):
+    for shown in (repr(judge), repr(call).replace(call.url, ""), str(failure)):
         assert key not in shown
         assert "query-secret" not in shown
 
@@ -228,8 +228,8 @@ def test_openai_gateway_error_may_be_billed_if_late(status: int, billed: bool, i
 )
 @pytest.mark.parametrize("choices", [1, 3])
 def test_openai_error_carries_usage_of_unusable_reply(choice: Any, kind: type[ScorerError], choices: int) -> None:
-    told = {"choices": [choice] * choices, "usage": {"prompt_tokens": 30, "completion_tokens": 2, "total_tokens": 50}}
-    error = talk(provider(), Request(messages=ASK.messages, choices=choices), [reply(told)])[1]
+    body = {"choices": [choice] * choices, "usage": {"prompt_tokens": 30, "completion_tokens": 2, "total_tokens": 50}}
+    error = talk(provider(), Request(messages=ASK.messages, choices=choices), [reply(body)])[1]
     if isinstance(error, Completion):  # of several choices some may be refused
         assert error.usage == Usage(30, 20)
         return
@@ -312,8 +312,8 @@ def test_openai_usage_is_never_below_any_of_its_parts(usage: dict[str, Any]) -> 
         assert read.completion_tokens > 0
         assert 0 <= read.cached_tokens <= read.prompt_tokens
         for name, least in (("prompt_tokens", read.prompt_tokens), ("completion_tokens", read.completion_tokens)):
-            told = usage.get(name)
-            assert type(told) is not int or told <= least
+            found = usage.get(name)
+            assert type(found) is not int or found <= least
         total = usage.get("total_tokens")
         assert type(total) is not int or total > 2**53 or total <= read.prompt_tokens + read.completion_tokens
 

@@ -67,7 +67,7 @@ REPLY = table(
 )
 
 
-def told(reply: Reply) -> Completion | tuple[type[ScorerError], str]:
+def outcome(reply: Reply) -> Completion | tuple[type[ScorerError], str]:
     try:
         return OpenAI(name="m", base_url="http://h/v1").read(reply)
     except ScorerError as error:
@@ -78,8 +78,8 @@ def told(reply: Reply) -> Completion | tuple[type[ScorerError], str]:
 def test_read_plain_agrees_with_full_parse(value: Any) -> None:
     reply = Reply(200, {}, orjson.dumps(value))
     with patch("scorer.client.providers.openai.read_plain", lambda body: None):
-        long = told(reply)
-    assert told(reply) == long
+        long = outcome(reply)
+    assert outcome(reply) == long
 
 
 @given(st.binary())

@@ -22,7 +22,7 @@ PLACE = Place("http://judge/v1")
 DATE = "Fri, 27 Nov 2026 10:00:00 GMT"
 
 
-def told(body: Any, status: int = 429, headers: dict[str, str] | None = None) -> Exception:
+def error_of(body: Any, status: int = 429, headers: dict[str, str] | None = None) -> Exception:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return fault(Reply(status, {"date": DATE, **(headers or {})}, raw), PLACE, "http://judge/v1/chat/completions")
 
@@ -222,7 +222,7 @@ ENDS: dict[str, tuple[Any, dict[str, str]]] = {
 @pytest.mark.parametrize("name", MINUTES)
 def test_minute_limit_is_throttled_for_stated_wait(name: str) -> None:
     body, headers, wait_s = MINUTES[name]
-    error = told(body, headers=headers)
+    error = error_of(body, headers=headers)
     assert isinstance(error, Throttled)
     assert (error.quota, error.retry_after_s) == (False, wait_s)
 
@@ -230,7 +230,7 @@ def test_minute_limit_is_throttled_for_stated_wait(name: str) -> None:
 @pytest.mark.parametrize("name", DAYS)
 def test_daily_quota_is_throttled_until_stated_renewal(name: str) -> None:
     body, headers, wait_s = DAYS[name]
-    error = told(body, headers=headers)
+    error = error_of(body, headers=headers)
     assert isinstance(error, Throttled)
     assert error.quota
     assert error.retry_after_s == pytest.approx(wait_s)
@@ -239,24 +239,24 @@ def test_daily_quota_is_throttled_until_stated_renewal(name: str) -> None:
 @pytest.mark.parametrize("name", ENDS)
 def test_quota_without_stated_renewal_is_setup_error(name: str) -> None:
     body, headers = ENDS[name]
-    error = told(body, headers=headers)
+    error = error_of(body, headers=headers)
     assert isinstance(error, SetupError)
     assert "used up" in str(error)
 
 
 def test_capacity_and_proxy_errors_are_not_row_errors() -> None:
-    groq = told(said("Flex tier capacity exceeded", code="capacity_exceeded"), 498, {"retry-after": "3"})
+    groq = error_of(said("Flex tier capacity exceeded", code="capacity_exceeded"), 498, {"retry-after": "3"})
     assert isinstance(groq, NoCapacity)
     assert groq.retry_after_s == 3.0
-    proxy = told(b"<html>Proxy Authentication Required</html>", 407)
+    proxy = error_of(b"<html>Proxy Authentication Required</html>", 407)
     assert isinstance(proxy, SetupError)
     assert "HTTPS_PROXY" in str(proxy)
-    assert isinstance(told(said("no such thing"), 418), Rejected)
-    assert isinstance(told(b"<html>nothing</html>", 200), ServerFault)
+    assert isinstance(error_of(said("no such thing"), 418), Rejected)
+    assert isinstance(error_of(b"<html>nothing</html>", 200), ServerFault)
 
 
 def test_server_message_escapes_control_characters() -> None:
-    error = told(said("go\x1b[2J\r\naway\u202e\x9b1m"), 503)
+    error = error_of(said("go\x1b[2J\r\naway\u202e\x9b1m"), 503)
     assert "go\\x1b[2J\\r\\naway\\u202e\\x9b1m" in str(error)
 
 

@@ -18,7 +18,7 @@ ARRAY = b'[\n {"id": 1,\n  "text": "a"}\n]'
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "told"),
+    ("name", "data", "message"),
     [
         ("s.json", ARRAY, "one JSON array"),
         ("s.jsonl", ARRAY, "one JSON array"),
@@ -36,8 +36,10 @@ ARRAY = b'[\n {"id": 1,\n  "text": "a"}\n]'
         ("s.xlsx", b"PK\x03\x04 and more of it", "a ZIP archive or a spreadsheet"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_what_it_looks_like(tmp_path: Path, name: str, data: bytes, told: str) -> None:
-    with pytest.raises(InputError, match=f"It looks like {told}"):
+def test_a_file_that_cannot_be_read_says_what_it_looks_like(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    with pytest.raises(InputError, match=f"It looks like {message}"):
         shard_of(written(tmp_path / name, data))
 
 
@@ -74,8 +76,8 @@ def test_files_of_other_formats_beside_parquet_are_named(tmp_path: Path) -> None
     lines = written(tmp_path / "in" / "b.jsonl", WRITERS["jsonl"]([ROW]))
     assert not_taken([str(tmp_path / "in")]) == []
     written(tmp_path / "in" / "a.parquet", WRITERS["parquet"]([ROW]))
-    (told,) = not_taken([str(tmp_path / "in"), str(lines), "s3://bucket/in"])
-    assert f"1 of other formats in it are left out, such as {lines}" in told
+    (message,) = not_taken([str(tmp_path / "in"), str(lines), "s3://bucket/in"])
+    assert f"1 of other formats in it are left out, such as {lines}" in message
 
 
 def test_a_parquet_file_without_an_end_to_its_name_may_still_be_written(tmp_path: Path) -> None:

@@ -37,13 +37,13 @@ def test_csv_makes_records_of_another_shape_bad_rows(tmp_path: Path) -> None:
     data = b'id,t\n1,a\n2\n3,b,c\n4,"d"e\n5,\xff\n6,f\n'
     found = rows(written(tmp_path / "s.csv", data), "t", kept=("id",))
     assert [row.number for row in found] == list(range(6))
-    told = problems(found)
-    assert told[0] is None
-    assert told[5] is None
-    assert "The record has 1 fields, and the header 2" in str(told[1])
-    assert "The record has 3 fields, and the header 2" in str(told[2])
-    assert "The record is no CSV" in str(told[3])
-    assert "The record holds a text that is not UTF-8" in str(told[4])
+    messages = problems(found)
+    assert messages[0] is None
+    assert messages[5] is None
+    assert "The record has 1 fields, and the header 2" in str(messages[1])
+    assert "The record has 3 fields, and the header 2" in str(messages[2])
+    assert "The record is no CSV" in str(messages[3])
+    assert "The record holds a text that is not UTF-8" in str(messages[4])
     assert [row.kept for row in found] == [(1,), (None,), (None,), (None,), (None,), (6,)]
 
 

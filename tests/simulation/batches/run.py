@@ -227,8 +227,8 @@ class BatchRun:
             self._tell(f"dies before {ask.method} {ask.path}")
             await self._death()
 
-    async def _answered(self, ask: Ask, told: Reply) -> None:
-        self._tell(f"  {ask.method} {ask.path}: {told.status} {told.wire}")
+    async def _answered(self, ask: Ask, reply: Reply) -> None:
+        self._tell(f"  {ask.method} {ask.path}: {reply.status} {reply.wire}")
         if self._dies_in == 0 and not self._dies_before:
             self._tell(f"dies after {ask.method} {ask.path}")
             await self._death()

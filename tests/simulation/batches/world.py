@@ -1,6 +1,6 @@
 """The provider of a simulated run: batches and an online endpoint, and what each request was paid, by its bytes.
 
-Nothing in here trusts scorer: whatever breaks a promise at that moment is told to `broken`.
+Nothing in here trusts scorer: whatever breaks a promise at that moment goes to `broken`.
 """
 
 from __future__ import annotations
