@@ -34,9 +34,11 @@ _WANTED = {
     "missing": "is missing",
     "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "literal_error": "must be {expected}",
     "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must not hold a NUL character",
     "too_short": "needs at least {min_length}",
     "finite_number": "must be a finite number",
 }

@@ -19,7 +19,7 @@ from scorer.frozen import dataclass
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
-Path = Annotated[Text, AfterValidator(os.path.expanduser)]
+Path = Annotated[Text, Field(pattern=r"^[^\x00]*$"), AfterValidator(os.path.expanduser)]
 """A path in which a leading ~ is the home folder, as in a shell."""
 
 

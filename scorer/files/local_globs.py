@@ -55,10 +55,12 @@ def _paths(pattern: str) -> Iterator[str]:
         yield from list(_below(pattern, files=True)) or _below(pattern, files=True, suffix=MATCHED_ELSE)
     elif os.path.exists(pattern):
         yield pattern
-    elif "**" in pattern.split("/"):
-        yield from (path for path in _deep(pattern) if os.path.isfile(path))
     else:
-        yield from (path for path in sorted(_glob.glob(pattern)) if os.path.isfile(path))
+        for path in _deep(pattern) if "**" in pattern.split("/") else sorted(_glob.glob(pattern)):
+            if os.path.isfile(path):
+                yield path
+            elif path.endswith(MATCHED):  # a table of many files, as Spark writes it
+                yield from _below(path, files=True)
 
 
 def _deep(pattern: str) -> Iterator[str]:

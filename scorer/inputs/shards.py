@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from glob import has_magic
 
 import pyarrow as pa
 
@@ -42,6 +43,24 @@ def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
         f"input.shards = {', '.join(patterns)} matches no file. Give files (Parquet, .jsonl, .csv, .arrow), folders of "
         f"them, or globs.{_what_else(patterns)}"
     )
+
+
+def empty_entries(
+    files: Files, patterns: Sequence[str], found: Sequence[Stat], forgotten: Collection[str]
+) -> list[str]:
+    """A sentence for each folder and glob among `patterns` that matches nothing, beside others that do.
+
+    Raises InputError for paths of files that are not there, other than those of `forgotten` shards.
+    """
+    named = {path for stat in found for path in (stat.path, *stat.also)} | set(forgotten)
+    empty = [pattern for pattern in patterns if pattern not in named and not files.find([pattern])]
+    missing = [entry for entry in empty if not has_magic(entry) and not os.path.isdir(entry)]
+    if missing:
+        raise InputError(
+            f"input.shards: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there. Correct the path, "
+            "or take it out. Nothing was sent."
+        )
+    return [f"input.shards: {entry} matches no file yet; the next start takes what it matches then." for entry in empty]
 
 
 def _what_else(patterns: Sequence[str]) -> str:
@@ -167,6 +186,11 @@ def _column_mistakes(
             f"{path} has several columns called {', '.join(map(repr, several))}, so that it is unknown "
             "which is meant. Write it again with a name for each."
         )
+    mistakes += [
+        f"{path}: column {name!r} cannot be kept, since polars reads its name as a pattern. Rename it, or leave it out."
+        for name in kept
+        if name == "*" or (name.startswith("^") and name.endswith("$"))
+    ]
     kinds = {name: found.schema.field(name).type for name in kept if names.count(name) == 1}
     mistakes += [
         f"{path}: column {name!r} is {kind}, and {why}. Leave it out of input.keep, or cast it."

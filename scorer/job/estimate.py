@@ -21,7 +21,7 @@ from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.html_tables import facts_html
-from scorer.inputs.shards import find, first_look, linked, not_taken
+from scorer.inputs.shards import empty_entries, find, first_look, linked, not_taken
 from scorer.job.canary_estimate import CanaryEstimate, canary_estimate
 from scorer.job.cascade_advice import cascade_advice
 from scorer.job.estimate_facts import estimate_facts
@@ -130,6 +130,7 @@ def estimate(
     """
     found = find(files, plan.spec.input.shards)
     earlier = learned(plan, files)
+    empty = empty_entries(files, plan.spec.input.shards, found, earlier.forgotten)
     found = [stat for stat in found if not earlier.forgotten & {stat.path, *stat.also}]
     names = {**stems([stat.path for stat in found if stat.path not in earlier.stems], earlier.taken), **earlier.stems}
     where = plan.spec.input.where
@@ -173,6 +174,7 @@ def estimate(
         max_tokens=plan.spec.limits.max_tokens,
         advice=(
             *filter(None, [linked(found)]),
+            *empty,
             *not_taken(plan.spec.input.shards),
             *first.left_out,
             *_fence_advice(plan.judge),

@@ -12,7 +12,7 @@ from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
 from scorer.frozen import replace
-from scorer.inputs.shards import find, first_look, linked, not_taken
+from scorer.inputs.shards import empty_entries, find, first_look, linked, not_taken
 from scorer.job.forget import ALL, Choice, forget, remember, set_aside_shard
 from scorer.job.recovery import Say, load_or_rebuild
 from scorer.output.chunk_files import ChunkFiles
@@ -70,10 +70,11 @@ def open_manifest(
     if message := linked(found):
         say(message)
     known, new = matched(files, known, began, found)
+    empty = empty_entries(files, plan.spec.input.shards, found, {shard.path for shard in gone})
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
     where, alone = plan.spec.input.where, not known
     fresh = first_look(files, new, names, plan.needed, plan.columns.kept, where=where, alone=alone, say=say)
-    for message in (*not_taken(plan.spec.input.shards), *fresh.left_out):
+    for message in (*empty, *not_taken(plan.spec.input.shards), *fresh.left_out):
         say(message)
     shards = (*known, *fresh.shards)
     now = now or datetime.now(UTC)

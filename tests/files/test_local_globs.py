@@ -70,6 +70,15 @@ def test_match_reads_a_folder_that_only_a_link_reaches(folder: Path) -> None:
     assert names("in") == sorted([*WHOLE, "in/link/e.parquet"])
 
 
+@pytest.mark.parametrize("pattern", ["in/*.parquet", "**/*.parquet"])
+def test_match_takes_the_files_of_a_folder_that_is_named_as_one_file(folder: Path, pattern: str) -> None:
+    (folder / "in" / "spark.parquet" / "day=1").mkdir(parents=True)
+    for name in ("part-0.parquet", "day=1/part-1.parquet", "_SUCCESS"):
+        (folder / "in" / "spark.parquet" / name).write_text(name)
+    inner = ["in/spark.parquet/day=1/part-1.parquet", "in/spark.parquet/part-0.parquet"]
+    assert [name for name in names(pattern) if "spark" in name] == inner
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     links=st.lists(

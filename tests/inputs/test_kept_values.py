@@ -103,3 +103,11 @@ def test_a_kept_column_that_results_cannot_hold_is_refused(tmp_path: Path, kind:
     assert look([]) == 1
     with pytest.raises(InputError, match=r"column 'kept' is .*, and results .* Leave it out of input\.keep"):
         look(["kept"])
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$"])
+def test_a_kept_column_whose_name_is_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    pq.write_table(pa.table({"text": ["a"], name: ["b"]}), tmp_path / "s.parquet")
+    stats = LocalFiles().find([str(tmp_path)])
+    with pytest.raises(InputError, match="polars reads its name as a pattern"):
+        first_look(LocalFiles(), stats, {stats[0].path: "s"}, ["text", name], [name])
