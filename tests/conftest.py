@@ -1,7 +1,8 @@
-"""Shared fixtures and settings: import path, hypothesis, one simulated judge, one S3 server."""
+"""Shared fixtures and settings: import path, hypothesis, garbage collection, one simulated judge, one S3 server."""
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+gc.set_threshold(50_000, 20, 50)  # as in a run; Python's own limits took a tenth of the suite's CPU
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """The collected tests are half a million objects that live to the end: no collection looks at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

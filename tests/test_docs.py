@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from support.doc_blocks import help_of
+from support.sources import parsed
 
 import scorer
 import scorer.analysis.gate
@@ -66,10 +67,9 @@ ERRORS = (ROOT / "docs/reference/errors.md").read_text()
 
 def first_line(path: Path) -> str:
     """The first line of a module's docstring, of a Markdown page, or of a script's comment."""
-    text = path.read_text()
     if path.suffix == ".py":
-        return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    lines = text.splitlines()
+        return (ast.get_docstring(parsed(path)) or "").partition("\n")[0]
+    lines = path.read_text().splitlines()
     return next(line.lstrip("# ").strip() for line in lines if line.startswith("# "))
 
 
@@ -149,7 +149,7 @@ def layers() -> Iterator[str]:
     for part in parts_of_the_package():
         path = ROOT / "scorer" / part
         files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
-        names = {name for file in files for name in imported(ast.parse(file.read_text()))} - {part}
+        names = {name for file in files for name in imported(parsed(file))} - {part}
         direct[part] = names & set(parts_of_the_package()) or {"base"}
 
     def below(part: str) -> set[str]:

@@ -42,7 +42,7 @@ def with_labels(frame: pl.DataFrame, plan: LabelPlan, first: int | None = None) 
 
 def test_estimate_from_strata_with_unequal_shares_is_unbiased_and_has_its_coverage() -> None:
     held, values, unweighted = 0, [], []
-    tables = 120
+    tables = 60
     for seed in range(tables):
         frame = population(1500, np.random.default_rng(seed))
         pilot = label_plan(frame.lazy(), "score", ["row"], system="system", n=40, seed=seed)

@@ -181,16 +181,16 @@ def test_sample_takes_the_first_items_of_the_order(tmp_path: Path) -> None:
 
 
 def test_plan_says_after_a_pilot_how_many_rows_it_will_take(tmp_path: Path) -> None:
-    board = Board(tmp_path, scores(120, 4, lead=1.6))
+    board = Board(tmp_path, scores(60, 4, lead=2.4))
     before = estimate(board.job({}).plan, LocalFiles())
     assert before.stop is not None
-    assert (before.stop.rows, before.stop.rows_50) == (480, None)
+    assert (before.stop.rows, before.stop.rows_50) == (240, None)
     board.run(sample="60")
     estimated = estimate(board.job({}).plan, LocalFiles())
     after = estimated.stop
     assert after is not None
     assert after.rounds == 15
-    assert 60 < after.rows_10 <= after.rows_50 <= after.rows_90 <= 480
+    assert 60 < after.rows_10 <= after.rows_50 <= after.rows_90 <= 240
     assert 0 <= after.undecided < 0.7
     assert after.sentence() in estimated.advice
     board.mode = "batch"
