@@ -304,7 +304,7 @@ class _Answer(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         prompt, gateway = len(body) // 4 + self.server.added, self.server
         gateway.bills.append(prompt + 3)
-        time.sleep(0.05)
+        time.sleep(0.02 if self.server.zeros else 0.05)  # bills of zeros come nearly one by one
         choice = {"message": {"role": "assistant", "content": "Score: 4"}, "finish_reason": "stop"}
         usage = zeros() if gateway.zeros else honest(prompt, 3, 0)
         reply = orjson.dumps({"id": f"r{len(gateway.bills)}", "choices": [choice], "usage": usage})

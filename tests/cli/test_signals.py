@@ -208,13 +208,17 @@ SHARDS, EACH = 6, 150
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
-    "signals",
-    [[signal.SIGINT] * 4, [signal.SIGINT, signal.SIGTERM, signal.SIGTERM], [signal.SIGTERM, *[signal.SIGINT] * 8]],
+    ("signals", "workers"),  # the owner of workers gets the signals, and treats their order as a run without any does
+    [
+        ([signal.SIGINT] * 4, 1),
+        ([signal.SIGINT, signal.SIGTERM, signal.SIGTERM], 1),
+        ([signal.SIGTERM, *[signal.SIGINT] * 8], 1),
+        ([signal.SIGTERM, *[signal.SIGINT] * 8], 2),
+    ],
 )
 def test_run_stores_every_answer_on_a_slow_disk(
-    judge: RehearsalProcess, tmp_path: Path, workers: int, signals: list[signal.Signals]
+    judge: RehearsalProcess, tmp_path: Path, signals: list[signal.Signals], workers: int
 ) -> None:
     """Slow: the real command, whose every fsync takes a third of a second."""
     for number in range(SHARDS):

@@ -270,7 +270,7 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("plant", "known"),
     [
-        (no_settle_on_timeout, 0),
+        (no_settle_on_timeout, 17),
         (no_fsync_before_rename, 5),
         (sealed_before_the_last_row, 0),
         (a_second_signal_cuts_the_last_store, 18),

@@ -173,9 +173,9 @@ def test_workers_keep_cap_as_billed_by_judge_across_kills(
 
 
 def test_workers_together_keep_declared_rates(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: six seconds of requests at the pace of a minute."""
+    """Slow: four seconds of requests at the pace of a minute."""
     judge.configure(requests_per_minute=3000.0)
-    shard(tmp_path / "in/a.parquet", 300)
+    shard(tmp_path / "in/a.parquet", 200)
     limits = {"concurrency": 64, "requests_per_minute": 3000}
     ran = scorer("run", run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits}), "--workers", 2)
     assert ran.code == 0, ran.err
