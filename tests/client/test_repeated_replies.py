@@ -86,7 +86,7 @@ class Server:
 async def _read_by_client(writer: asyncio.StreamWriter) -> None:
     """Waits until the client, which is on this loop, has read all that was written to it."""
     socket = writer.get_extra_info("socket")
-    while fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)) != bytes(4):  # on its way
+    while fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)) != bytes(4):  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0)
     for _ in range(3):
         await asyncio.sleep(0)

@@ -6,9 +6,16 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from simulation.batches.run import BatchRun
-from simulation.simulated_run import SimulatedRun
+from simulation.batches.run import Report as BatchReport
+from simulation.simulated_run import Report, SimulatedRun
+
+Made = TypeVar("Made")
 
 
 def main() -> int:
@@ -31,8 +38,7 @@ def main() -> int:
         print(report)  # noqa: T201 - this is what it is for
         return bool(report.findings)
     bad, sums, began = [], Counter[str](), time.monotonic()
-    for seed in seeds(asked.seeds or "0-199"):
-        report = SimulatedRun(seed, **variations).run()
+    for seed, report in on_all_cores(partial(simulated, **variations), seeds(asked.seeds or "0-199")):
         sums.update(rows=report.rows, requests=report.requests, outages=report.outages, crashes=report.crashes)
         sums.update(starts=report.starts, again=report.paid_again, seconds=int(report.seconds), runs=1)
         if report.findings:
@@ -49,8 +55,7 @@ def through_batches(seed: int | None, many: str) -> int:
         print(found)  # noqa: T201
         return bool(found.findings)
     bad, sums, began = 0, Counter[str](), time.monotonic()
-    for number in seeds(many):
-        report = BatchRun(number).run()
+    for number, report in on_all_cores(simulated_batches, seeds(many)):
         sums.update(rows=report.rows, batches=report.batches, deaths=report.deaths, starts=report.starts, runs=1)
         if report.findings:
             bad += 1
@@ -59,10 +64,27 @@ def through_batches(seed: int | None, many: str) -> int:
     return bool(bad)
 
 
+def simulated(seed: int, **variations: bool) -> Report:
+    """One run to its end."""
+    return SimulatedRun(seed, **variations).run()
+
+
+def simulated_batches(seed: int) -> BatchReport:
+    """One run through provider batches to its end."""
+    return BatchRun(seed).run()
+
+
+def on_all_cores(one: Callable[[int], Made], many: range) -> Iterator[tuple[int, Made]]:
+    """Each seed with what `one` makes of it, in their order."""
+    with ProcessPoolExecutor() as pool:
+        yield from zip(many, pool.map(one, many), strict=True)
+
+
 def seeds(text: str) -> range:
     """The seeds of `A-B`."""
     first, _, last = text.partition("-")
     return range(int(first), int(last or first) + 1)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
