@@ -195,6 +195,15 @@ class Ledger(PeriodicService):
                 self._called = coming
                 await self._flush(wanted)
 
+    async def booked(self) -> None:
+        """Returns once the requests whose rows are known are durable, so that no row is stored without its cost.
+
+        If `strict` they are. A row is not held back where the ledger cannot be written: `close` enters its cost.
+        """
+        if not self.strict:
+            with suppress(StorageError):
+                await self.written()
+
     async def work(self) -> None:
         """Writes what has gathered."""
         await self._flush()

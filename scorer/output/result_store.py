@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from scorer.output.segment_writer import SegmentWriter
@@ -21,6 +21,10 @@ class ResultStore:
         """Returns once less than two flushes' worth of results wait to be written."""
         self.on_row: OnRow | None = None
         """Called with each row that has a result, and its score."""
+
+    def write_after(self, booked: Callable[[], Awaitable[None]]) -> None:
+        """From now on results are written once `booked` returned, which enters their requests in the ledger."""
+        self._writer.write_after(booked)
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""

@@ -40,7 +40,7 @@ def decided(folder: Path) -> dict[str, object]:
 
 def test_killed_runs_and_workers_decide_on_the_same_items(tmp_path: Path) -> None:
     """Slow: three runs, one of them with two workers."""
-    with RehearsalProcess(replace(JUDGE, latency_median_s=0.03)) as judge:
+    with RehearsalProcess(replace(JUDGE, latency_median_s=0.02)) as judge:
         runs = {}
         for name in ("whole", "killed", "workers"):
             board(tmp_path / name)

@@ -273,7 +273,7 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
         (no_settle_on_timeout, 17),
         (no_fsync_before_rename, 5),
         (sealed_before_the_last_row, 0),
-        (a_second_signal_cuts_the_last_store, 18),
+        (a_second_signal_cuts_the_last_store, 7),
         (late_429s_cut_again, 6),
         (retries_outside_admission, 11),
     ],
