@@ -1,4 +1,4 @@
-"""The analysis commands: agree, scale, estimate, leaderboard, compare and bias.
+"""The analysis commands: agree, scale, estimate, leaderboard, compare.
 
 Light to import, as the command line is: each command loads what it needs. The answers are those of `scorer.analysis`.
 """
@@ -118,14 +118,12 @@ def scale(
     from scorer.files.router import AnyFiles
     from scorer.files.table_file import check_table_file, table_writer
 
-    if output is not None and calibrate is None:
-        raise SpecError(["-o is where the calibrated table goes: say how with --calibrate shift, linear or isotonic."])
     if output is not None:
+        if calibrate is None:
+            raise SpecError(["-o names the calibrated table: say how with --calibrate shift, linear or isotonic."])
         check_table_file(output)
-    if output is not None and Path(output).resolve() in {
-        Path(stat.path).resolve() for stat in AnyFiles().find(list(tables))
-    }:
-        raise SpecError([f"-o {output} is the table itself, which is never written to: name another file."])
+        if Path(output).resolve() in {Path(stat.path).resolve() for stat in AnyFiles().find(list(tables))}:
+            raise SpecError([f"-o {output} is the table itself, which is never written to: name another file."])
     table = opened(tables, score, labels=labels, on=on, human=[human])
     frame = table.frame
     found = {name: run_analysis(frame, name, human, task, system=system) for name in table.scores}

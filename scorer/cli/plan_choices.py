@@ -181,7 +181,7 @@ def _limit(name: str) -> str:
 
 def _ends(one: RunChoice, wanted: Wanted) -> str:
     """The local time, with `by` where it is the latest one; of batches without a deadline what providers promise."""
-    from scorer.report.watch.limiting import clock
+    from scorer.output.progress_lines import clock
 
     end = wanted.ends(one)
     ahead = (end - wanted.now).total_seconds()

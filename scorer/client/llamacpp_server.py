@@ -26,6 +26,7 @@ from scorer.client.tokens import cache_folder
 from scorer.errors import SetupError
 from scorer.frozen import dataclass
 from scorer.processes.child_process import ChildProcess
+from scorer.processes.cores import usable_cores
 from scorer.processes.search_path import child_environment
 
 CONTEXT = 4096
@@ -132,7 +133,7 @@ class EmbeddedServer:
         self._path = None if path is None else Path(path)
         self._name = name or (DEFAULT if self._path is None else self._path.stem)
         self._context = context
-        self._threads = max(1, _cores() - 1) if threads is None else threads
+        self._threads = max(1, usable_cores() - 1) if threads is None else threads
         self._start_timeout_s = start_timeout_s
         self._process: ChildProcess | None = None
 
@@ -188,11 +189,6 @@ class EmbeddedServer:
 
     def _last_words(self, process: ChildProcess) -> str:
         return f"(exit code {process.poll()}). It said: {process.last_words(_SAID_LINES)}."
-
-
-def _cores() -> int:
-    # A container may often use fewer than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _environment() -> dict[str, str]:

@@ -6,7 +6,6 @@ It does not use multiprocessing, whose spawn runs the user's script again (a scr
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 import threading
@@ -22,6 +21,7 @@ from scorer.metrics import METRICS, Options, load, unknown
 from scorer.metrics.references import Reference
 from scorer.metrics.worker import Batch, Columns, Failures, score
 from scorer.processes.child_process import ChildProcess
+from scorer.processes.cores import usable_cores
 from scorer.processes.search_path import child_environment
 
 LIGHT = frozenset({"exact_match", "length", "words"})
@@ -60,7 +60,7 @@ class Pool:
         """Those of `names` that need a reference; known once entered."""
         self._heavy = [name for name in self.names if name not in LIGHT]
         alone = any(name not in METRICS for name in self.names)
-        self._workers = workers or (1 if alone else max(1, _cores() - spare_cores))
+        self._workers = workers or (1 if alone else max(1, usable_cores() - spare_cores))
         self._light = {name: load(name, self._options.get(name)) for name in self.names if name in LIGHT}
         self._children: list[_Child] = []
         self._turn = threading.Lock()
@@ -204,11 +204,6 @@ class Pool:
 
 def _line(text: str) -> str:
     return " ".join(text.split())[:500]
-
-
-def _cores() -> int:
-    # A container may often use fewer than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Child:

@@ -63,7 +63,7 @@ def _how_far(s: Snapshot) -> list[Part]:
             parts.append(("ETA over 10 years",))
         else:
             left = duration(s.eta_s)
-            parts.append((f"ETA {_clock(s.updated_at + s.eta_s, s.eta_s)} ({left})", f"ETA {left}"))
+            parts.append((f"ETA {clock(s.updated_at + s.eta_s, s.eta_s)} ({left})", f"ETA {left}"))
     failed = s.rows - s.scored
     if failed:
         names = ", ".join(f"{name} {count:,}" for name, count in sorted(s.errors.items(), key=lambda item: -item[1]))
@@ -150,6 +150,6 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share < 0.1 else f"{min(share, 1.0):.0%}" if share >= 1 else f"{int(share * 100)}%"
 
 
-def _clock(at: float, ahead_s: float) -> str:
-    """The local time; with its date where that is not within a day."""
+def clock(at: float, ahead_s: float) -> str:
+    """The local time of a moment in seconds since 1970; with its date where it is a day ahead."""
     return time.strftime("%H:%M" if ahead_s < 86_400 else "%Y-%m-%d %H:%M", time.localtime(at))

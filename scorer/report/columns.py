@@ -14,7 +14,7 @@ import polars as pl
 from scorer.analysis.columns import missing_columns
 from scorer.analysis.reading import TEXTS
 from scorer.errors import SpecError
-from scorer.report.numbers_for_columns import number_for_column
+from scorer.report.numbers_for_columns import may_be_name, number_for_column
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     "human": ("human", "human_score"),
@@ -173,8 +173,3 @@ def _column_b(judge: Mapping[str, Any]) -> str | None:
 def may_be_number(kind: pl.DataType) -> bool:
     """Whether a column of this type may hold numbers; texts may."""
     return kind.is_numeric() or kind in (pl.Boolean, pl.Null, *TEXTS)
-
-
-def may_be_name(kind: pl.DataType) -> bool:
-    """Whether rows can be grouped by a column of this type, and its values be written as texts."""
-    return not (kind.is_nested() or kind in (pl.Binary, pl.Duration, pl.Object))

@@ -23,16 +23,17 @@ def _text(kind: pl.DataType) -> bool:
     return kind in TEXTS
 
 
-def _plain(kind: pl.DataType) -> bool:
+def may_be_name(kind: pl.DataType) -> bool:
+    """Whether rows can be grouped by a column of this type, and its values be written as texts."""
     return not (kind.is_nested() or kind in (pl.Binary, pl.Duration, pl.Object))
 
 
 _TAKES: Mapping[str, tuple[str, Callable[[pl.DataType], bool]]] = {
     "score": ("the column of scores", _numeric),
     "human": ("the column of human values", _numeric),
-    "item": ("the column that names the item", _plain),
-    "system": ("the column that names the system", _plain),
-    "task": ("the column that names the task", _plain),
+    "item": ("the column that names the item", may_be_name),
+    "system": ("the column that names the system", may_be_name),
+    "task": ("the column that names the task", may_be_name),
     "response": ("the column of the text that was judged", _text),
     "reference": ("the column of the reference answer", _text),
 }

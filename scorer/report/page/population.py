@@ -15,7 +15,8 @@ from scorer.analysis.correlation import Codes
 from scorer.analysis.packed import Packed
 from scorer.analysis.score_range import scale_of_judge
 from scorer.errors import SpecError
-from scorer.report.columns import RunColumns, may_be_name, may_be_number, number
+from scorer.report.columns import RunColumns, may_be_number, number
+from scorer.report.numbers_for_columns import may_be_name
 from scorer.report.page.column_summary import ColumnSummary, summary_of
 from scorer.report.page.left_out import leave_out
 from scorer.report.page.options import ReportOptions

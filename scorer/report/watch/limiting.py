@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from scorer.escapes import printable_line
 from scorer.output.progress import Snapshot
-from scorer.output.progress_lines import FARTHEST_ETA_S, batches_sentence, duration, largest
+from scorer.output.progress_lines import FARTHEST_ETA_S, batches_sentence, clock, duration, largest
 
 LIMITS = {
     "tokens_per_minute": "tokens/min",
@@ -123,8 +121,3 @@ def percent(share: float) -> str:
     """`91 %`, and `0.4 %` below one."""
     shown = min(max(share, 0.0), 9.99) * 100
     return f"{shown:.1f} %" if 0 < shown < 0.95 else f"{int(shown + 1e-9)} %"
-
-
-def clock(at: float, ahead_s: float) -> str:
-    """The local time of a moment in seconds since 1970; with its date where it is a day ahead."""
-    return time.strftime("%H:%M" if ahead_s < 86_400 else "%Y-%m-%d %H:%M", time.localtime(at))

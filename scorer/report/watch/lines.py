@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from scorer.escapes import printable_line
 from scorer.output.progress import Snapshot
-from scorer.output.progress_lines import FARTHEST_ETA_S, Part, duration, fitted
+from scorer.output.progress_lines import FARTHEST_ETA_S, Part, clock, duration, fitted
 from scorer.output.status_facts import tiers_used
-from scorer.report.watch.limiting import LIMITS, clock, over_budget, percent, what_limits
+from scorer.report.watch.limiting import LIMITS, over_budget, percent, what_limits
 from scorer.report.watch.source import Seen
 from scorer.text_width import cells, cropped
 

@@ -12,9 +12,9 @@ from scorer.frozen import dataclass
 from scorer.html_tables import preformatted_html
 from scorer.output.limit_history import Sample, curves
 from scorer.output.progress import Snapshot
-from scorer.output.progress_lines import FARTHEST_ETA_S, duration
+from scorer.output.progress_lines import FARTHEST_ETA_S, clock, duration
 from scorer.output.status import Status
-from scorer.report.watch.limiting import LIMITS, NAMES, clock, over_budget, percent, what_limits
+from scorer.report.watch.limiting import LIMITS, NAMES, over_budget, percent, what_limits
 from scorer.report.watch.lines import LABEL, limit_lines, wrapped_lines
 
 WIDTH = 100
