@@ -1,7 +1,10 @@
-"""What a store has left to score, and whether a shard is complete."""
+"""Which rows a store has left to score, and which are in its files."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow.parquet as pq
 from support.outputs import Output
 
 from scorer.output.store import Store
@@ -18,3 +21,8 @@ def complete(output: Output, shard: int = 0) -> bool:
     rows = output.rows(shard)
     assert [row["shard"] for row in rows] == [output.shards[shard].path] * len(rows)
     return [row["row"] for row in rows] == list(range(output.shards[shard].rows))
+
+
+def rows_in(path: Path) -> set[int]:
+    """The numbers in the ids of a file."""
+    return {int(name[1:]) for name in pq.read_table(path, columns=["id"]).column("id").to_pylist()}
