@@ -237,7 +237,7 @@ def test_labels_are_kept_and_saved_with_how_their_rows_were_picked(watched: Watc
         page.locator("#lists a:visible", has_text="item-0020").click()  # a random row, found among the lowest
         form.get_by_role("button", name="Right").click()
         page.reload()
-        assert page.locator(".labels").get_by_text("3 labelled, 2 of them in the random list.").is_visible()
+        page.locator(".labels").get_by_text("3 labelled, 2 of them in the random list.").wait_for()
         with page.expect_download() as download:
             page.get_by_role("button", name="Save labels.csv").click()
         rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))

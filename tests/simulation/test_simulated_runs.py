@@ -180,7 +180,7 @@ def test_simulation_is_deterministic_by_seed() -> None:
     first, second = (SimulatedRun(7, lines[i].append).run() for i in range(2))
     assert first == second
     assert lines[0] == lines[1]
-    assert SimulatedRun(8).run().digest != first.digest
+    assert SimulatedRun(24).run().digest != first.digest
 
 
 # --- planted bugs -----------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def retries_outside_admission(patch: pytest.MonkeyPatch) -> None:
         (no_settle_on_timeout, 17),
         (no_fsync_before_rename, 5),
         (sealed_before_the_last_row, 0),
-        (a_second_signal_cuts_the_last_store, 7),
+        (a_second_signal_cuts_the_last_store, 1),
         (late_429s_cut_again, 6),
         (retries_outside_admission, 11),
     ],
@@ -289,7 +289,7 @@ def test_simulation_finds_planted_bugs(
 @pytest.mark.slow
 def test_simulation_finds_an_accepted_repeated_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: two whole runs. Replies are sent twice: without a check of ids, rows get the scores of others."""
-    assert drawn(2).twice
-    assert SimulatedRun(2).run().findings == ()
+    assert drawn(17).twice
+    assert SimulatedRun(17).run().findings == ()
     monkeypatch.setattr(DuplicateReplies, "doubts", lambda *_: None)
-    assert any("the judge's verdict on a plain row was" in finding for finding in SimulatedRun(2).run().findings)
+    assert any("the judge's verdict on a plain row was" in finding for finding in SimulatedRun(17).run().findings)
