@@ -176,7 +176,7 @@ def _columns(found: Contents) -> str:
 
 
 def _comment(text: str) -> str:
-    """On one line, of bounded length."""
+    """A text as one line of bounded length."""
     line = " ".join(text.split())
     return line if len(line) <= 400 else f"{line[:397]}..."
 

@@ -193,9 +193,9 @@ class Attempts:
 
 
 def _doubted_again(endpoint: Endpoint, reply: Reply, spent: Meter, before: tuple[DuplicateReplies, str]) -> str | None:
-    """The id of a reply that may be another's, as the one `before` may have been.
+    """The id of a reply that may be another request's, as the one `before` may have been; None where it is not doubted.
 
-    None, with one message, where this endpoint's ids turn out mute.
+    Also None, with one message, once this endpoint's ids turn out to distinguish nothing.
     """
     repeats = endpoint.repeats
     if repeats.off:

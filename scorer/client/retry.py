@@ -67,7 +67,7 @@ class RetryState:
 
     @property
     def needs_probe(self) -> bool:
-        """So many failures tell neither an outage from a row that breaks the server: a small request may."""
+        """Whether only a small request can tell an outage from a row that breaks the server, after so many failures."""
         return self.failures - self.counted >= self.retries
 
     def probed(self, breaker: Breaker, sent_at: float, *, answered: bool) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from scorer.engine.dedupe import Deduplicator
 
 ALIKE = 200
-"""A run whose first so many rows all end in the same error is stopped: no row can mend what is wrong."""
+"""A run whose first so many rows all end in the same error is stopped: further rows would fail the same way."""
 
 
 @dataclass(frozen=True, slots=True)

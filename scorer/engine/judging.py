@@ -36,7 +36,7 @@ def judge_step(step: Callable[[Any], T], given: Any) -> T:
     """What the judge does next, such as its next requests: `step` is `next`, the conversation's `send` or the like.
 
     Raises StopIteration with the score, what the judge says on purpose, and Unreadable for anything else: the row's
-    replies are kept, and a judge that is mended can read them again.
+    replies are kept, and a corrected judge can read them again.
     """
     try:
         return step(given)

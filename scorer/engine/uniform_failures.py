@@ -1,4 +1,4 @@
-"""Stops a run whose first rows all fail alike: no further row can mend what is wrong."""
+"""Stops a run whose first rows all fail alike: further rows would fail the same way."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class OnlineRows:
         await state.close_finished()
 
     async def score(self, opened: OpenRun, work: Iterator[Work], mixed: MixedIn | None) -> dict[str, str]:
-        """Scores the work. Says why shards were left out, by their path."""
+        """Scores the work. Returns why shards were left out, by their path."""
         async with AsyncExitStack() as stack:
             self._scoring = scoring = LocalScoring(
                 opened, self._halt, connect=self._connect, answered=self._answered, mixed=mixed

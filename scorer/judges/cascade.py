@@ -132,7 +132,7 @@ class Cascade:
         return self._last.specimens_apart(n) if isinstance(self._last, Rating) else []
 
     def every_request(self, row: Row) -> list[Request]:
-        """What is asked where both models are: the most that a row costs."""
+        """The requests of a row about which both models are asked: the most that a row costs."""
         requests = []
         for alias, judge in zip(self.models, (self._first, self._last), strict=True):
             try:

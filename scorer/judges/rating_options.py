@@ -76,7 +76,7 @@ def shown_problems(prompt: str | None) -> list[str]:
 
 
 def own_problems(options: RatingOptions) -> list[str]:
-    """What is wrong with options that stand or fall by themselves."""
+    """What is wrong with options, each looked at by itself."""
     problems = []
     if (versus := options.get("versus_reference", False)) is not False:
         problems.append(f"judge.versus_reference: {versus!r} is not allowed; true and false are.")

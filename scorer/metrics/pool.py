@@ -186,7 +186,7 @@ class Pool:
         child.kill()
 
     def _note(self, failures: Failures) -> None:
-        """Tells at the first row on which a metric fails, and each time that there are twice as many."""
+        """Reports the first row on which a metric fails, and again each time that their number has doubled."""
         assert self._tell is not None
         for name, (rows, said) in failures.items():
             before = self._failed.get(name, 0)

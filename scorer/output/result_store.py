@@ -34,7 +34,7 @@ class ResultStore:
 
     @property
     def full(self) -> bool:
-        """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
+        """Whether two flushes' worth of results, in rows or in bytes, wait to be written."""
         return self._writer.full
 
     def on_room(self, wake: Callable[[], None]) -> None:

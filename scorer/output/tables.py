@@ -197,7 +197,9 @@ def _fitted(result: Result, schema: pa.Schema, fingerprint: str, unfit: list[Unf
 
 
 def _failed(result: Result, column: str, said: str, unfit: list[UnfitValue]) -> Result:
-    kept = "" if result.raw is None else ". Its reply is kept, so that `scorer reread` can read it with a mended judge"
+    kept = (
+        "" if result.raw is None else ". Its reply is kept, so that `scorer reread` can read it with a corrected judge"
+    )
     error = Unreadable(f"{said}{kept}")
     unfit.append(UnfitValue(result, column, said, error))
     return replace(result, score=None, error=error)

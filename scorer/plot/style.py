@@ -44,7 +44,7 @@ def data(rows: Iterable[Mapping[str, Any]]) -> Any:
 
 
 def title(text: str, subtitle: Sequence[str] = ()) -> Any:
-    """What the chart shows, and in smaller letters what it rests on."""
+    """The title of a chart, and below it, in smaller letters, what it is computed from."""
     lines = [printable_line(line) for line in subtitle]
     return altair().Title(printable_line(text), anchor="start", **({"subtitle": lines} if lines else {}))
 

@@ -57,7 +57,7 @@ class ReplyPlaces:
         return places
 
     def names(self, places: Sequence[ReplyPlace]) -> list[str]:
-        """What each request is of, in words; "" for a single one."""
+        """What each request asks about, in words; "" for a single one."""
         if len(places) == 1:
             return [""]
         models = len({place.model for place in places}) > 1

@@ -23,7 +23,7 @@ def row_hash(table: RunTable, purpose: str, seed: int) -> pl.Expr:
 
 
 def row_share(table: RunTable) -> pl.Expr:
-    """A number from 0 to 1 for each row, drawn by chance and always the same."""
+    """A pseudo-random number from 0 to 1 for each row, the same at every call."""
     return row_hash(table, "share", 0).cast(pl.Float64) / 2.0**64
 
 

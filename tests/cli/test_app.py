@@ -155,7 +155,7 @@ def _last_byte(path: Path, column: str) -> int:
 
 @pytest.mark.slow
 def test_run_loses_only_the_row_that_the_judge_fails_on(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: one start of the real command. The reply is stored, so a mended judge reads it again for nothing."""
+    """Slow: one start of the real command. The reply is stored, so a corrected judge reads it again for nothing."""
     (tmp_path / "mine.py").write_text(
         "from scorer.judges.rating import Rating\n"
         "class Careless(Rating):\n"

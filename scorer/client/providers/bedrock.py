@@ -75,7 +75,7 @@ class Bedrock:
 
     @staticmethod
     def default_temperature(name: str, reasoning: Reasoning = None) -> float | None:
-        """What serves where the run file names none: 0, and nothing where the model reasons."""
+        """The temperature where the run file names none: 0; None, so that none is sent, where the model reasons."""
         return None if reasons(reasoning) else 0.0
 
     def __repr__(self) -> str:

@@ -116,7 +116,7 @@ class Classifier(ABC):
         """The values in a parsed reply; None where they cannot be read."""
 
     def _check_raw(self, values: Sequence[float | None]) -> None:
-        """Finds out whether the server took the wish for raw values; some ignore it without a word."""
+        """Finds out whether the server gives raw values, as asked; some ignore the setting silently."""
         known = [value for value in values if value is not None]
         if not known:
             return

@@ -182,7 +182,7 @@ def _request_fault(refusal: _Refusal) -> RowError | SetupError | None:
 
 
 def _status_fault(refusal: _Refusal) -> TransientError | RowError | SetupError:
-    """What is left to the status alone."""
+    """The error by the status alone, where nothing else says more."""
     status, reply = refusal.status, refusal.reply
     if 300 <= status < 400:
         target = refusal.place.quote(reply.headers.get("location", "nowhere"))

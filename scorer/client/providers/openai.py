@@ -88,7 +88,7 @@ class OpenAI:
 
     @staticmethod
     def default_temperature(name: str, reasoning: Reasoning = None) -> float | None:
-        """What serves where the run file names none: 0, and nothing for families that refuse a temperature."""
+        """The temperature where the run file names none: 0; None for families that refuse a temperature."""
         return None if _REASONING.search(name) else 0.0
 
     def __repr__(self) -> str:

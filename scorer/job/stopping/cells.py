@@ -12,8 +12,9 @@ from scorer.types import Mask
 
 
 class Cells:
-    """Items x systems. Scores are scaled to [0, 1] by `bounds`; a row with an error is `unread`, or anything if None.
+    """Items x systems. Scores are scaled to [0, 1] by `bounds`.
 
+    A row with an error has the score `unread`; with None it may have any.
     `alone`: each task and system is a series of its own, in the order of tasks; else a system's series is the weighted
     sum over its tasks.
     """

@@ -43,7 +43,7 @@ SURE_ROWS = 50
 
 
 def what_limits(s: Snapshot) -> str:
-    """The sentence, for a run that is under way."""
+    """What limits a run that is under way, as a sentence."""
     if s.paused:
         if s.in_flight:
             return f"Paused: {s.in_flight:,} requests in flight are finished, and no other row is begun."
