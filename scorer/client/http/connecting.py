@@ -127,7 +127,7 @@ def tls_context() -> ssl.SSLContext:
 
 def _why(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return printable_line(f"its certificate is not valid here: {error.verify_message}")
+        return printable_line(f"its certificate is not valid here: {error.verify_message.rstrip('.')}")
     return printable_line(error.strerror or str(error) or type(error).__name__)
 
 

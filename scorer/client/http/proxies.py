@@ -4,19 +4,41 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from yarl import URL
+
+from scorer.errors import SetupError
+
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for an address; None where there is none, or `no_proxy` excepts it."""
+    """The proxy that the environment names for an address; None where there is none, or `no_proxy` excepts it.
+
+    One without a scheme is an http proxy, as curl takes it. Raises SetupError for another kind, and for no address.
+    """
     from urllib.request import getproxies, proxy_bypass  # 15 modules, for nothing where the judge is on this machine
 
     parts = urlsplit(url)
     if proxy_bypass(parts.hostname or ""):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    named = proxies.get(parts.scheme) or proxies.get("all")
+    return named and _checked(named if "://" in named else f"http://{named}")
 
 
 def without_password(proxy: str) -> str:
     """A proxy's address as it may be shown."""
     scheme, colon, rest = proxy.partition("://")
     return f"{scheme}{colon}{rest.rpartition('@')[2]}"
+
+
+def _checked(proxy: str) -> str:
+    try:
+        found = URL(proxy)
+        if found.scheme in ("http", "https") and found.host and found.port:
+            return proxy
+    except ValueError:
+        pass
+    raise SetupError(
+        f"The environment names the proxy {without_password(proxy)}, which is no address such as http://proxy:3128. "
+        "SOCKS is not spoken. Check the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the "
+        "judge's host by NO_PROXY."
+    )

@@ -47,6 +47,24 @@ def test_proxy_for_reads_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_for("https://inside.example.com/v1") is None
 
 
+def test_proxy_for_takes_a_proxy_without_a_scheme_for_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"me:{SECRET}@proxy:3128")
+    monkeypatch.delenv("https_proxy", raising=False)
+    assert proxy_for("https://api.example.com/v1") == f"http://me:{SECRET}@proxy:3128"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:{}@proxy:1080", "http://me:{}@proxy:99999", "::::", "http://", "{}@"])
+async def test_transport_refuses_a_proxy_that_it_cannot_use(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy.format(SECRET))
+    async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        with pytest.raises(SetupError, match=r"names the proxy .* ALL_PROXY") as caught:
+            await wire.post(Call("http://judge.invalid/v1", b"{}"))
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "here"),
     [
