@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext, suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from scorer.build.assemble import make_client
 from scorer.build.model_endpoints import check_fleets, check_keys
 from scorer.build.plan import RunPlan
-from scorer.errors import OutputError, StorageError
+from scorer.errors import OutputError, StorageError, TooManyFailed
 from scorer.files.files import Files
 from scorer.frozen import replace
 from scorer.job import folder
@@ -32,7 +32,7 @@ from scorer.job.under_way import UnderWay
 from scorer.output.canary_files import retried
 from scorer.output.counts import SealedCounts
 from scorer.output.layout import Layout
-from scorer.output.manifest import Change, Manifest, save
+from scorer.output.manifest import Change, Manifest, Revision, save
 from scorer.output.progress import note_error
 from scorer.output.status import Status, status, within_share
 from scorer.processes.event_loop import shielded, threads
@@ -127,7 +127,8 @@ class Job:
             await self._check_setup()
             lock = await folder.lock(self._files, self.layout, self._callbacks.say)
             stack.callback(lock.release)
-            manifest = self._opened(retry, choice)
+            asked = None if retry is None else self._revision(retry)
+            manifest = self._opened(asked, choice)
             stop = None
             if self.plan.spec.stop is not None:
                 manifest, stop = self._question(manifest, choice.sample)
@@ -138,7 +139,7 @@ class Job:
                     self._scorings, self._under_way, self.control, stop, self._publishing,
                 )  # fmt: skip
                 try:
-                    await self._generations(started, manifest, again_only=retry is not None)
+                    await self._generations(started, manifest, asked)
                 finally:
                     if stop is not None:
                         await shielded(_concluded(stop, offload))
@@ -160,27 +161,28 @@ class Job:
             check_keys(self.plan.spec)
             await check_fleets(self.plan.spec)
 
-    def _opened(self, retry: Retry | None, choice: Choice) -> Manifest:
-        """The manifest of this start, written: its shards, its open generation, its kept columns, its selection."""
+    def _revision(self, retry: Retry) -> Revision:
+        from scorer.job.retry import revision_of
+
+        return revision_of(self.plan, retry)
+
+    def _opened(self, asked: Revision | None, choice: Choice) -> Manifest:
+        """The manifest of this start, written: its shards, its open generation, its kept columns, its selection.
+
+        `asked` is opened unless an earlier retry is not finished.
+        """
         plan, files, layout, say = self.plan, self._files, self.layout, self._callbacks.say
         now = datetime.fromtimestamp(self._wall_s()).astimezone()
-        revision = None
-        if retry is not None:
-            from scorer.job.retry import check_open, revision_of
-
-            revision = revision_of(plan, retry)
-        manifest = open_manifest(plan, files, layout, revision, say, choice, now)
+        manifest = open_manifest(plan, files, layout, asked, say, choice, now)
         repair(files, layout, manifest, say)
-        if retry is not None:
-            check_open(manifest, retry, layout.out)
         self.plan = plan = replace(plan, fingerprint=manifest.fingerprint)
         if manifest.kept != tuple(plan.spec.input.keep):
             from scorer.job.kept_columns import keep_columns
 
             manifest = keep_columns(plan, files, layout, manifest)
-        if retry is not None and manifest.selection.stop is not None:
+        if asked is not None and manifest.selection.stop is not None:
             return manifest
-        sample = choice.sample if retry is None else manifest.selection.drawn_sample
+        sample = choice.sample if asked is None else manifest.selection.drawn_sample
         return select(plan, files, layout, manifest, sample)
 
     def _question(self, manifest: Manifest, sample: str | None) -> tuple[Manifest, StopRun]:
@@ -219,38 +221,66 @@ class Job:
 
     # --- passes -------------------------------------------------------------------------------------------------------
 
-    async def _generations(self, started: StartedJob, manifest: Manifest, *, again_only: bool) -> None:
-        """The rows of a retry with its own keys first, then those of the run."""
-        revision, plan = manifest.open_revision, self.plan
+    async def _generations(self, started: StartedJob, manifest: Manifest, asked: Revision | None) -> None:
+        """The rows of a retry with its own keys first, then those of the run. `asked` is that of `scorer retry`."""
+        again_only, plan = asked is not None, self.plan
+        if asked is not None:
+            from scorer.job.unfinished_retry import replaced
+
+            before, manifest = manifest, await replaced(plan, manifest, asked, started)
+            if manifest is not before:
+                self._save(manifest)
+        revision = manifest.open_revision
         if revision is not None and revision.sets:
             from scorer.job.retry import with_sets
 
             other = with_sets(plan, revision.sets)
             other = replace(other, fingerprint=revision.judge or manifest.fingerprint)
-            await self._passes(started, other, replace(manifest, spec=stored_spec(other)), again_only=True)
-            manifest = replace(manifest.finished(revision.generation), spec=stored_spec(plan))
-            self._save(manifest)
+            manifest = await self._passes(started, other, replace(manifest, spec=stored_spec(other)), again_only=True)
             if again_only:
                 return
         await self._passes(started, plan, manifest, again_only=again_only)
 
-    async def _passes(self, started: StartedJob, plan: RunPlan, manifest: Manifest, *, again_only: bool) -> None:
-        """Passes over the rows until all of them have a result that can be read back."""
+    async def _passes(self, started: StartedJob, plan: RunPlan, manifest: Manifest, *, again_only: bool) -> Manifest:
+        """Passes over the rows until all of them have a result that can be read back.
+
+        Returns the manifest, written, without an open generation. Where all rows fail alike, that is closed as well.
+        """
         for _ in range(MAX_PASSES):
             scoring_pass = ScoringPass(plan, manifest, started, again_only=again_only)
             self._counted = scoring_pass.counted
-            if not await scoring_pass.run():
-                break
+            try:
+                if not await scoring_pass.run():
+                    break
+            except TooManyFailed:
+                with suppress(OutputError, StorageError):  # else the next start goes on with the generation
+                    await shielded(self._end_retry(started, manifest))
+                raise
         else:
             raise OutputError(
                 f"{self.layout.out}: {MAX_PASSES} times in a row, files that were just written could not be read back. "
                 f"Check the disk. The damaged files are in {self.layout.damaged}. The same command resumes."
             )
         revision = manifest.open_revision
-        if revision is not None and not revision.sets:
-            self._save(manifest.finished(revision.generation))
-            if revision.span is not None:
-                retried(self._files, self.layout)
+        if revision is None:
+            return manifest
+        manifest = self._closed(manifest.finished(revision.generation))
+        if revision.span is not None:
+            retried(self._files, self.layout)
+        return manifest
+
+    async def _end_retry(self, started: StartedJob, manifest: Manifest) -> None:
+        """Closes an open generation early, so that no later start has to go through all of its rows first."""
+        from scorer.job.unfinished_retry import ended, has_batches
+
+        if manifest.open_revision is not None and not has_batches(started):
+            self._closed(await ended(self.plan, manifest, started))
+
+    def _closed(self, manifest: Manifest) -> Manifest:
+        """The manifest, written, with the run's keys instead of those of a retry."""
+        manifest = replace(manifest, spec=stored_spec(self.plan))
+        self._save(manifest)
+        return manifest
 
     def _save(self, manifest: Manifest) -> None:
         """Writes run.json, with the changes of this start in it."""

@@ -12,14 +12,14 @@ import orjson
 
 from scorer.build.plan import RunPlan, check
 from scorer.config.loader import Sets, assignments, set_values
-from scorer.errors import ROW_ERRORS, OutputError, SpecError
+from scorer.errors import ROW_ERRORS, SpecError
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.job.start import stored_spec
 from scorer.output.canary_files import load_state
 from scorer.output.layout import Layout
 from scorer.output.located import rebased
-from scorer.output.manifest import Manifest, Revision, load, no_run
+from scorer.output.manifest import Revision, load, no_run
 
 ANSWER_KEYS = ("max_output_tokens", "reasoning", "extra", "timeout_s", "temperature")
 """Keys of a model that may change for rows that are scored again: what is asked stays the same."""
@@ -107,16 +107,3 @@ def revision_of(plan: RunPlan, retry: Retry) -> Revision:
     other = with_sets(plan, retry.sets) if retry.sets else plan
     judge = "" if other.covers == plan.covers else other.fingerprint
     return Revision(0, "retry", retry.errors, sets=retry.sets, judge=judge, span=retry.span)
-
-
-def check_open(manifest: Manifest, retry: Retry, out: str) -> None:
-    """Raises OutputError where an unfinished retry has other keys than this one: end it first."""
-    revision = manifest.open_revision
-    if revision is None or revision.kind != "retry" or not retry.sets or revision.sets == retry.sets:
-        return
-    errors = "".join(f" --error {name}" for name in revision.errors or ())
-    sets = "".join(f" --set {item}" for item in revision.sets)
-    raise OutputError(
-        f"{out}: generation {revision.generation} of an earlier retry is not finished, and it has other keys. End it "
-        f"first: scorer retry {out}{errors}{sets}"
-    )

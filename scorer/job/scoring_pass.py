@@ -64,6 +64,12 @@ class StartedJob:
     stop: StopRun | None
     publishing: Publishing | None
 
+    def sealed(self, shard: Shard) -> None:
+        """Tells of a shard that was sealed, and publishes it."""
+        self.callbacks.tell("sealed", {"shard": shard.path, "rows": shard.rows})
+        if self.publishing is not None:
+            self.publishing.sealed(shard)
+
 
 class ScoringPass:
     """Scores the rows of `manifest` that have no result, those of an open generation first. `run` may be called once.
@@ -89,7 +95,7 @@ class ScoringPass:
         raises. Finished rows are stored in each case.
         """
         job, store, spec = self._job, self._store, self._plan.spec
-        store.on_sealed(self._sealed)
+        store.on_sealed(job.sealed)
         revision = self._manifest.open_revision
         store.open(revision.generation if revision is not None else None)
         out = ChunkFiles(job.files, job.layout.batches).any() or job.scorings.by_hand is not None
@@ -209,11 +215,6 @@ class ScoringPass:
         known = await job.offload(known_rows, self._plan, job.files, canary, job.callbacks.say)
         under_way = job.under_way
         return Canaries(opened, canary, known, under_way.halt, under_way.begin_no_row, accept=job.choice.accept_drift)
-
-    def _sealed(self, shard: Shard) -> None:
-        self._job.callbacks.tell("sealed", {"shard": shard.path, "rows": shard.rows})
-        if self._job.publishing is not None:
-            self._job.publishing.sealed(shard)
 
     # --- progress -----------------------------------------------------------------------------------------------------
 

@@ -80,9 +80,6 @@ def open_manifest(
     now = now or datetime.now(UTC)
     created = manifest.created if manifest is not None else now.astimezone(UTC).isoformat(timespec="seconds")
     revisions = manifest.revisions if manifest is not None else ()
-    if revision is not None and not any(earlier.open for earlier in revisions):
-        generation = 1 + max((earlier.generation for earlier in revisions), default=0)
-        revisions = (*revisions, replace(revision, generation=generation))
     run = (manifest.id if manifest is not None else "") or new_id(rehearsal=plan.rehearsal)
     home = "" if is_remote(layout.out) else os.path.abspath(layout.out)
     opened = Manifest(
@@ -102,7 +99,9 @@ def open_manifest(
         deadline=_deadline(plan, manifest, now, say),
         questions=manifest.questions if manifest is not None else (),
     )
-    written = replace(opened, shards=kept(shards, began))
+    if revision is not None and opened.open_revision is None:
+        opened = opened.opening(revision)
+    written = replace(opened, shards=kept(opened.shards, began))
     if written != manifest:
         save(files, layout, written)
     set_aside_shard(files, layout, gone)

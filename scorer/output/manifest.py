@@ -110,6 +110,11 @@ class Manifest:
     def open_revision(self) -> Revision | None:
         return next((revision for revision in self.revisions if revision.open), None)
 
+    def opening(self, revision: Revision) -> Manifest:
+        """This manifest with the revision open, under the next generation."""
+        generation = 1 + max((earlier.generation for earlier in self.revisions), default=0)
+        return replace(self, revisions=(*self.revisions, replace(revision, generation=generation)))
+
     def finished(self, generation: int) -> Manifest:
         """This manifest with that revision closed."""
         closed = tuple(replace(r, open=False) if r.generation == generation else r for r in self.revisions)

@@ -99,7 +99,8 @@ def test_next_start_asks_canaries_first_and_ends_again_where_the_judge_is_no_bet
     assert status(LocalFiles(), f"{tmp_path}/out").scored == before.scored
 
 
-def test_recovered_judge_goes_on_and_suspect_rows_are_scored_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sets", [(), ("model.max_output_tokens=99",)])
+def test_recovered_judge_goes_on_and_suspect_rows_are_scored_again(tmp_path: Path, sets: tuple[str, ...]) -> None:
     bad = [True]
     judge = Judge(lambda at: 0.8 if bad[0] and at >= 12 else 0.1)
     with pytest.raises(Drifted):
@@ -113,7 +114,7 @@ def test_recovered_judge_goes_on_and_suspect_rows_are_scored_again(tmp_path: Pat
     span = pl.col("finished_at").dt.timestamp("us").is_between(alarm.since, alarm.until)
     suspect = set(first.filter(span)["row"])
     asked = len(judge.rows)
-    again = ran(tmp_path, judge, suspect=True)
+    again = ran(tmp_path, judge, suspect=True, sets=sets)
     assert (again.state, again.suspect) == ("complete", None)
     rows = pl.read_parquet(tmp_path / "out/scores/*.parquet")
     assert set(rows.filter(pl.col("generation") == 1)["row"]) == suspect

@@ -11,7 +11,7 @@ from support.clock import run as in_virtual_time
 from support.inprocess import Run
 
 from scorer import scan_scores
-from scorer.errors import Interrupted, OutputError
+from scorer.errors import Interrupted
 from scorer.files.files import LocalFiles
 from scorer.job.retry import Retry, split_sets
 from scorer.output.layout import Layout
@@ -100,18 +100,6 @@ def test_stopped_retry_is_ended_by_run_with_its_own_keys(run: Run) -> None:
     assert temperatures[:5] == [0.0] * 5
     assert set(temperatures[5:]) <= {0.5}
     run.exact()
-
-
-def test_another_retry_waits_for_the_open_one(run: Run) -> None:
-    job = run.job()
-    job.drain.asked = True
-    with pytest.raises(Interrupted):
-        in_virtual_time(job.run(Retry(("Refused",), LONGER)))
-    command = "scorer retry .* --error Refused --set model.max_output_tokens=2000 --set model.temperature=0.5"
-    with pytest.raises(OutputError, match=command):
-        run.run(retry=Retry(None, ("model.temperature=1.0",)))
-    run.run(retry=Retry())
-    assert run.run().failed == 0
 
 
 def test_lost_run_json_after_a_retry_with_other_keys(run: Run) -> None:

@@ -90,6 +90,7 @@ def ran(
     judge: Judge,
     choice: Choice | None = None,
     suspect: bool = False,
+    sets: tuple[str, ...] = (),
     launcher: MakeLauncher | None = None,
     **more: Any,
 ) -> Status:
@@ -97,7 +98,7 @@ def ran(
         start = start_of(judge)
         plan, retry = check(tree(folder, **more)), None
         if suspect:
-            plan, retry = retry_of(LocalFiles(), f"{folder}/out", (), suspect=True)
+            plan, retry = retry_of(LocalFiles(), f"{folder}/out", (), sets, suspect=True)
         job = Job(
             plan,
             LocalFiles(),
