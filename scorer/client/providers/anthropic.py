@@ -14,7 +14,7 @@ import orjson
 from scorer.client.providers.caching import anthropic_content, anthropic_mark, ends_of
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import read_model
-from scorer.client.providers.errors import fault
+from scorer.client.providers.errors import fault, no_logprobs
 from scorer.client.providers.headers import retry_after_s
 from scorer.client.providers.learned import LearnedSettings, asked_until_taken, merged
 from scorer.client.providers.reasoning import Reasoning, anthropic_forms, reasons
@@ -123,10 +123,7 @@ class Anthropic:
         Raises: RowError, TransientError, SetupError; never anything else, whatever bytes come back.
         """
         if request.continuation is not None or request.top_logprobs > 0:
-            raise SetupError(
-                "Anthropic gives no log-probabilities. Ask a provider that does, or judge by kind = "
-                '"rating" with read = "number", "label" or "json".'
-            )
+            raise no_logprobs("Anthropic")
         reply = yield from asked_until_taken(self.learned, request, self._call, self._sent, self._place.quote)
         return self._read(reply)
 

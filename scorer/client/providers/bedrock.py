@@ -15,7 +15,7 @@ import orjson
 
 from scorer.client.providers.caching import converse_content, ends_of
 from scorer.client.providers.complaints import complaint, parse
-from scorer.client.providers.errors import fault
+from scorer.client.providers.errors import fault, no_logprobs
 from scorer.client.providers.headers import retry_after_s
 from scorer.client.providers.learned import LearnedSettings, asked_until_taken, merged
 from scorer.client.providers.reasoning import Reasoning, converse_forms, reasons
@@ -87,10 +87,7 @@ class Bedrock:
         Raises: RowError, TransientError, SetupError; never anything else, whatever bytes come back.
         """
         if request.continuation is not None or request.top_logprobs > 0:
-            raise SetupError(
-                'Bedrock gives no log-probabilities. Ask a provider that does, or judge by kind = "rating" with read = '
-                '"number", "label" or "json".'
-            )
+            raise no_logprobs("Bedrock")
         reply = yield from asked_until_taken(self.learned, request, self._call, self._sent, self._place.quote)
         return self._read(reply)
 

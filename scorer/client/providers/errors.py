@@ -120,6 +120,14 @@ def fault(reply: Reply, place: Place, url: str) -> TransientError | RowError | S
     return _account_fault(refusal) or _request_fault(refusal) or _status_fault(refusal)
 
 
+def no_logprobs(provider: str) -> SetupError:
+    """The error of a request for log-probabilities at a provider that gives none."""
+    return SetupError(
+        f'{provider} gives no log-probabilities. Ask a provider that does, or judge by kind = "rating" with read = '
+        '"number", "label" or "json".'
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     """A reply that holds no completion: what it complains of, its status, and its `words` as messages may show them."""
