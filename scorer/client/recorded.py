@@ -125,7 +125,14 @@ def _whole(text: str) -> Completion | None:
     )
 
 
-def _read(path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any]) -> pa.Table:
+def look_at(
+    *, path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any] | None = None
+) -> tuple[ds.Dataset, pc.Expression | None]:
+    """The table that `Recorded` would read, and the condition on its rows. Reads the schema alone.
+
+    Raises SpecError where there is no such table, or it lacks a column or holds another type there.
+    """
+    where = where or {}
     try:
         schema = ds.dataset(path, format="parquet").schema
         # Arrow cannot filter views yet; as large strings it can.
@@ -161,6 +168,11 @@ def _read(path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any]
             condition = equal if condition is None else condition & equal
     if problems:
         raise SpecError(problems)
+    return dataset, condition
+
+
+def _read(path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any]) -> pa.Table:
+    dataset, condition = look_at(path=path, keys=keys, replies=replies, where=where)
     table = dataset.to_table(columns=list(dict.fromkeys((*keys, replies))), filter=condition)
     if not table.num_rows:
         raise SpecError(

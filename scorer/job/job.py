@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from scorer.build.assemble import make_client
-from scorer.build.model_endpoints import check_fleets, check_keys
+from scorer.build.first_start import check_first_start
 from scorer.build.plan import RunPlan
 from scorer.errors import OutputError, StorageError, TooManyFailed
 from scorer.files.files import Files
@@ -156,10 +156,9 @@ class Job:
     # --- before rows are scored ---------------------------------------------------------------------------------------
 
     async def _check_setup(self) -> None:
-        """Looks for keys and the replicas of fleets before a folder is made: a run that cannot begin leaves none."""
+        """Before a folder is made: a run that cannot begin leaves none."""
         if self._scorings.asks_from_here and not self._files.find([self.layout.manifest]):
-            check_keys(self.plan.spec)
-            await check_fleets(self.plan.spec)
+            await check_first_start(self.plan.spec)
 
     def _revision(self, retry: Retry) -> Revision:
         from scorer.job.retry import revision_of

@@ -1,14 +1,19 @@
-"""Promise: a run that lacks a key makes no output folder, and leaves one as it was."""
+"""Promise: a run that lacks a key or its recorded table makes no output folder, and leaves one as it was."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from support.inprocess import Run
+from support.inprocess import PROMPT, Run
 
-from scorer.errors import SetupError
+import scorer
+from scorer.errors import SetupError, SpecError
+from scorer.processes.event_loop import on_loop
 
 UNSET = "KEY_THAT_IS_NOT_SET"
 LACKING = [
@@ -31,6 +36,49 @@ def test_a_new_folder_is_not_made(tmp_path: Path, model: dict[str, Any]) -> None
     run.model = model
     with pytest.raises(SetupError, match=UNSET):
         run.run()
+    assert not Path(run.out).exists()
+
+
+COMMAND = [sys.executable, "-c", "import sys; sys.exit('no session')"]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"api_key_command": COMMAND}, "exit code 1: no session"),
+        ({"api_key_command": ["no-such-command"]}, "cannot be run"),
+        ({"api_key_command": COMMAND, "mode": "batch"}, "exit code 1: no session"),
+    ],
+)
+def test_a_key_command_that_fails_makes_no_folder(tmp_path: Path, model: dict[str, Any], said: str) -> None:
+    run = Run(tmp_path, 10)
+    run.model = model
+    with pytest.raises(SetupError, match=said):
+        on_loop(run.job().run())
+    assert not Path(run.out).exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"), [(None, "cannot be read as Parquet"), (["id"], "no column 'said'"), (["id", "said"], "")]
+)
+def test_a_recorded_table_that_cannot_serve_makes_no_folder(
+    tmp_path: Path, columns: list[str] | None, said: str
+) -> None:
+    run, table = Run(tmp_path, 3), tmp_path / "replies.parquet"
+    tree: dict[str, Any] = {
+        "input": {"shards": run.patterns, "id": "id"},
+        "judge": {"prompt": PROMPT, "scale": [1, 10]},
+        "model": {"provider": "recorded", "path": str(table), "keys": ["id"], "replies": "said"},
+        "output": {"path": run.out},
+    }
+    if columns is not None:
+        replies = pa.table({"id": ["r0", "r1", "r2"], "said": ["Score: 1", "Score: 2", "Score: 3"]})
+        pq.write_table(replies.select(columns), table)
+    if not said:
+        assert scorer.run(tree).scored == 3
+        return
+    with pytest.raises(SpecError, match=said):
+        scorer.run(tree)
     assert not Path(run.out).exists()
 
 
