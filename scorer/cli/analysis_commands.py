@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from scorer.cli.options import Json, answer
 from scorer.cli.table_options import (
+    SCORE,
     Answers,
     Columns,
     Human,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 def agree(
     *tables: Table,
-    score: Scores,
+    score: Scores = SCORE,
     human: Annotated[
         Columns,
         Parameter(
@@ -91,7 +92,7 @@ def agree(
 
 def scale(
     *tables: Table,
-    score: Scores,
+    score: Scores = SCORE,
     human: Human,
     task: Annotated[str, Parameter(help="The column that names the task.")],
     system: Systems = None,
@@ -151,7 +152,7 @@ def scale(
 
 def estimate(
     *tables: Table,
-    score: Scores,
+    score: Scores = SCORE,
     human: Human,
     system: Systems = None,
     item: Item = None,
@@ -183,7 +184,7 @@ def estimate(
 
 def leaderboard(
     *tables: Table,
-    score: Scores,
+    score: Scores = SCORE,
     system: Annotated[str, Parameter(help="The column that names who answered.")],
     against: Annotated[
         str | None,
@@ -258,7 +259,7 @@ def leaderboard(
 
 def compare(
     *tables: Table,
-    score: Scores,
+    score: Scores = SCORE,
     variant: Annotated[str, Parameter(help="The column that names the variants; of numbers, a learning curve.")],
     item: Item = None,
     task: Task = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from scorer.cli.options import Json, Sets, answer
-from scorer.cli.table_options import Columns, Item, Labels, On, Resamples, Scores, Systems, Table, opened
+from scorer.cli.table_options import SCORE, Columns, Item, Labels, On, Resamples, Scores, Systems, Table, opened
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _METRIC = "metric_"
 
 def bias(
     *tables: Table,
-    score: Scores,
+    score: Scores = SCORE,
     text: Annotated[str | None, Parameter(help="The column of the text that was judged: measures length bias.")] = None,
     baseline: Annotated[str | None, Parameter(help="The column of the text that it was compared with.")] = None,
     difficulty: Annotated[

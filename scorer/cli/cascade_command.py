@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from scorer.cli.options import Json, answer
-from scorer.cli.table_options import Columns, Item, Labels, On, Table, opened
+from scorer.cli.table_options import SCORE, Columns, Item, Labels, On, Table, listed, opened
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ def cascade(
     score: Annotated[
         Columns,
         Parameter(
-            "--score", help="The score of a cheap judge; of several, each is tested.", negative="", show_default=True
+            "--score", help="The score of a cheap judge; of several, each is tested.", negative="", show_default=listed
         ),
-    ] = ("score",),
+    ] = SCORE,
     human: Annotated[
         Columns, Parameter(help="A column of human values; several are several people.", negative="")
     ] = (),

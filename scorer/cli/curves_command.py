@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from scorer.cli.options import Json, answer
-from scorer.cli.table_options import Item, Resamples, Scores, Table, Task, opened
+from scorer.cli.table_options import SCORE, Item, Resamples, Scores, Table, Task, opened
 
 if TYPE_CHECKING:
     from scorer.analysis.learning_curves_result import LearningCurves
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def curves(
     *tables: Table,
-    score: Scores,
+    score: Scores = SCORE,
     step: Annotated[str, Parameter(help="The column of training steps or examples trained on: numbers.")],
     mix: Annotated[str | None, Parameter(help="The column that names the training mix: a curve for each.")] = None,
     item: Item = None,

@@ -139,7 +139,7 @@ def choose(
 
 def gate(
     *tables: Table,
-    score: Annotated[str, Parameter(help="The column of scores.")],
+    score: Annotated[str, Parameter(help="The column of scores.", show_default=True)] = "score",
     system: System,
     new: Annotated[str, Parameter(help="The system that is to replace the old one.")],
     old: Annotated[str, Parameter(help="The system that it is compared with.")],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from scorer.cli.options import Json, answer
-from scorer.cli.table_options import Columns, Human, Item, Labels, On, Resamples, Table, Task, opened
+from scorer.cli.table_options import SCORE, Columns, Human, Item, Labels, On, Resamples, Table, Task, listed, opened
 
 if TYPE_CHECKING:
     from scorer.analysis.sample_worth import SampleWorth
@@ -25,9 +25,9 @@ def samples(
             "--score",
             help="A column of scores that replies give: score, preference, score_CRITERION; may be repeated.",
             negative="",
-            show_default=True,
+            show_default=listed,
         ),
-    ] = ("score",),
+    ] = SCORE,
     item: Item = None,
     task: Task = None,
     worth: Annotated[

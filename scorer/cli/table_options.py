@@ -23,10 +23,22 @@ Table = Annotated[
         "folders over the same input are one table, with columns NAME.score; NAME=OUT names one."
     ),
 ]
+SCORE = ("score",)
+"""The score columns where none are named."""
+
+
+def listed(names: Columns) -> str:
+    """How help shows columns that are a default."""
+    return ", ".join(names)
+
+
 Scores = Annotated[
     Columns,
     Parameter(
-        "--score", help="A column of scores; may be repeated. Of several folders, the column of each.", negative=""
+        "--score",
+        help="A column of scores; may be repeated. Of several folders, the column of each.",
+        negative="",
+        show_default=listed,
     ),
 ]
 Item = Annotated[str | None, Parameter(help="The column that names what was answered: a question, a document.")]

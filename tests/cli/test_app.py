@@ -54,7 +54,7 @@ def _help(command: str) -> list[str]:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["agree", "out", "--human", "human"], "scorer agree needs --score. A column of scores; "),
+        (["scale", "out", "--human", "human"], "scorer scale needs --task. The column that names the task."),
         (["agree", "out", "--score"], "scorer agree: --score needs a value. A column of scores; "),
         (["run"], "scorer run needs RUN_FILE. The run file; "),
         (["run", "x.toml", "--nonsense"], "Unknown option: --nonsense."),
