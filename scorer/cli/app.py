@@ -47,10 +47,17 @@ def command_line(tokens: Sequence[str] = ()) -> App:
     return app
 
 
+_EARLY = "Interrupted before the command was done. Give it again to do the rest."
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The console script: never returns, exits with the contract's code."""
     hold_streams()
-    code = _exit_code(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _exit_code(given)
+    except KeyboardInterrupt:  # while modules were loaded
+        code = _report(Interrupted(_EARLY), 130, given)
     end_streams()
     end_uncollected()
     sys.exit(code)
@@ -77,9 +84,7 @@ def _exit_code(arguments: list[str]) -> int:
         asked = " ".join(["scorer", *(token for token in tokens[:1] if token in COMMANDS)])
         return _report(SpecError([f"{_wrong_use(error, asked)} See: {asked} --help"]), 2, tokens)
     except KeyboardInterrupt:
-        return _report(
-            Interrupted("Interrupted before the command was done. Give it again to do the rest."), 130, tokens
-        )
+        return _report(Interrupted(_EARLY), 130, tokens)
     except ScorerError as error:
         return _report(error, error.exit_code, tokens)
     except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code

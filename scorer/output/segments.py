@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scorer.errors import StorageError
 from scorer.files.files import Files
 from scorer.files.parquet_batches import bounded_batches, read_whole
 from scorer.frozen import values
@@ -198,8 +200,22 @@ class Broken(Exception):
         super().__init__(f"{path}: {why}")
 
 
+_LACKING = {
+    errno.EMFILE: "too many open files: raise `ulimit -n`",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOMEM: "memory is short",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the operation is not permitted",
+    errno.ESTALE: "the file server has lost it for the moment",
+}
+"""What keeps a process from reading a file, whatever its bytes are."""
+
+
 class broken:
-    """Raises Broken(path) in place of an exception that pyarrow raises for damaged bytes."""
+    """Raises Broken(path) in place of an exception that pyarrow raises for damaged bytes.
+
+    Raises StorageError where the process lacks something to read it: a file that cannot be opened now is not damaged.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -207,5 +223,9 @@ class broken:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and (why := _LACKING.get(error.errno or 0)) is not None:
+            raise StorageError(
+                f"Cannot read {self._path}: {why}. Everything stored before is intact; the same command resumes."
+            ) from error
         if isinstance(error, DAMAGE) and not isinstance(error, MemoryError):  # pyarrow's is an ArrowException too
             raise Broken(self._path, error) from error

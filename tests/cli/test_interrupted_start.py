@@ -1,0 +1,22 @@
+"""Promise: Ctrl-C before a command has begun is exit code 130 and a sentence, not a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from scorer.cli import app
+
+
+def test_ctrl_c_while_modules_are_loaded_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    for name in ("hold_streams", "end_streams", "end_uncollected"):
+        monkeypatch.setattr(app, name, lambda: None)
+    monkeypatch.setattr(app, "_exit_code", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        app.main(["status", "out"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.splitlines() == [app._EARLY]
