@@ -100,7 +100,9 @@ class Attempts:
             while True:
                 if deadline_s is not None or fresh:
                     call = replace(call, timeout_s=deadline_s, fresh=fresh)
-                reply = await self._transport.post(call)
+                posting = self._transport.post(call)
+                del call  # its body is not held while the reply is awaited
+                reply = await posting
                 self.met = True
                 hint = endpoint.provider.rate(reply.headers)
                 if spent.doubted is None:

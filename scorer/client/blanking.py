@@ -160,8 +160,10 @@ class SecretBlankingTransport:
         self._secrets = secrets
 
     async def post(self, call: Call) -> Reply:
+        posting = self._transport.post(call)
+        del call  # its body is not held while the reply is awaited
         try:
-            reply = await self._transport.post(call)
+            reply = await posting
         except (TransientError, SetupError) as error:
             error.args = tuple(self._text(one) for one in error.args)
             if isinstance(error, TransientError):

@@ -218,7 +218,7 @@ class TestDirect(FailureContract):
             post = asyncio.ensure_future(wire.post(Call(url, b"{}")))
             await asked.wait()
             assert wire._direct is not None
-            for late in wire._direct._deadlines._due:
+            for late in wire._direct._pool.connections:
                 late.expire()
             post.cancel()  # in the very turn in which its time is up
             with pytest.raises(asyncio.CancelledError):

@@ -7,6 +7,7 @@ import select
 from collections.abc import Callable
 from typing import cast
 
+from scorer.client.http.deadlines import NEVER
 from scorer.client.http.reply_reader import Malformed, NotSpoken, ReplyReader
 from scorer.client.reply_bytes import FREE
 
@@ -34,6 +35,7 @@ class Connection(asyncio.Protocol):
         "_unsent",
         "_waiter",
         "broken",
+        "due",
         "error",
         "granted",
         "heard",
@@ -58,6 +60,8 @@ class Connection(asyncio.Protocol):
         """A byte came since the last request was written."""
         self.broken = False
         """Nothing is asked on it again."""
+        self.due = NEVER
+        """When the time of its request is up, on the loop's clock."""
         self.error: Exception | None = None
         """Why the last request has no reply: Late, Malformed, NotSpoken, or an OSError."""
         self._early = False  # the reply began before all of the request was written
@@ -96,6 +100,7 @@ class Connection(asyncio.Protocol):
     def rest(self, now: float) -> None:
         """Its reply was taken: nothing is asked on it now."""
         self._waiter = None
+        self.due = NEVER
         self.idle_since = now
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 LOOK = 1 / 50
@@ -11,8 +13,13 @@ READ_S = 0.05
 """After a look that came late by more than that, what came meanwhile has so long to be read before anything expires."""
 
 
+NEVER = math.inf
+
+
 class Expiring(Protocol):
-    """What has a deadline."""
+    """What has a deadline: `due` is on the loop's clock, `NEVER` for none."""
+
+    due: float
 
     def expire(self) -> None:
         """Its time is up."""
@@ -22,31 +29,28 @@ class Expiring(Protocol):
 class Deadlines:
     """Calls `expire` of what is late by up to `LOOK` of `timeout_s`. Make it inside a running loop.
 
+    `all_of` returns whatever may have a deadline. One that is over becomes `NEVER` without a call.
+
     A process that stands still longer than a timeout finds all of them over and the replies unread: uvloop calls timers
     before it reads. So the look after a standstill is put off, once.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, all_of: Callable[[], Iterable[Expiring]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._look_s = min(1.0, LOOK * timeout_s)
-        self._due: dict[Expiring, float] = {}
+        self._all_of = all_of
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0  # when the next look is to come
         self._put_off = False
 
     def enter(self, one: Expiring, due: float) -> None:
-        """`due` is on the loop's clock."""
-        self._due[one] = due
+        """Sets a deadline."""
+        one.due = due
         if self._timer is None:
             self._look_in(self._look_s)
 
-    def leave(self, one: Expiring) -> None:
-        """It expires no more. Nothing happens where it had no deadline."""
-        self._due.pop(one, None)
-
     def close(self) -> None:
         """Nothing expires any more."""
-        self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -57,11 +61,13 @@ class Deadlines:
         if self._put_off:
             self._look_in(READ_S)
             return
-        for one in [one for one, due in self._due.items() if due <= now]:
-            del self._due[one]
-            one.expire()
+        waiting = [one for one in self._all_of() if one.due < NEVER]
+        for one in waiting:
+            if one.due <= now:
+                one.due = NEVER
+                one.expire()
         self._timer = None
-        if self._due:
+        if waiting:
             self._look_in(self._look_s)
 
     def _look_in(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from scorer.client.http.connecting import Connector
 from scorer.client.http.connection import Connection, Late
-from scorer.client.http.deadlines import Deadlines
+from scorer.client.http.deadlines import NEVER, Deadlines
 from scorer.client.http.pool import ConnectionPool
 from scorer.client.http.raw_headers import RawHeaders
 from scorer.client.http.reply_reader import NotSpoken
@@ -44,7 +44,7 @@ class DirectTransport:
         self._not_spoken = not_spoken
         self._pool = ConnectionPool(connections)
         self._connector = Connector()
-        self._deadlines = Deadlines(timeout_s)
+        self._deadlines = Deadlines(timeout_s, lambda: self._pool.connections)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -57,14 +57,16 @@ class DirectTransport:
 
         Cancelling it closes the connection.
         """
-        loop, body = self._loop, call.body
+        loop = self._loop
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
-        due = loop.time() + timeout_s
-        connection = None if call.fresh else self._pool.idle(target.origin)
+        now = loop.time()
+        due = now + timeout_s
+        connection = None if call.fresh else self._pool.idle(target.origin, now)
         if connection is None:
             connection = await self._opened(target, due, timeout_s, fresh=call.fresh)
         try:
-            waiter = connection.ask(b"%b%d\r\n\r\n%b" % (target.head, len(body), body), loop)
+            waiter = connection.ask(b"%b%d\r\n\r\n%b" % (target.head, len(call.body), call.body), loop)
+            del call  # its body is not held while the reply is awaited
             self._deadlines.enter(connection, due)
             await waiter
             reader = connection.reader
@@ -83,7 +85,6 @@ class DirectTransport:
             connection.drop()
             raise
         finally:
-            self._deadlines.leave(connection)
             self._pool.rest(connection)
 
     async def _opened(self, target: Target, due: float, timeout_s: float, *, fresh: bool) -> Connection:
@@ -102,7 +103,8 @@ class DirectTransport:
             raise Unsent from None
 
     async def _connected(self, target: Target, *, fresh: bool) -> Connection:
-        idle = None if fresh else self._pool.idle(target.origin, placed=True)  # it came while this waited for its place
+        # One may have come while this waited for its place.
+        idle = None if fresh else self._pool.idle(target.origin, self._loop.time(), placed=True)
         if idle is not None:
             return idle
         for _ in range(TRIES):
@@ -142,7 +144,7 @@ class DirectTransport:
     async def _room(self, connection: Connection, size: int) -> float:
         """Waits for room in memory. Returns for how long; the deadline stands still meanwhile."""
         began = self._loop.time()
-        self._deadlines.leave(connection)
+        connection.due = NEVER
         await self._inflow.take(connection, size)
         return self._loop.time() - began
 

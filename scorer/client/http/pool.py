@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 
 from scorer.client.http.connection import Connection
 from scorer.client.http.target import Origin
@@ -26,7 +27,12 @@ class ConnectionPool:
         self._timer: asyncio.TimerHandle | None = None
         self._made = 0
 
-    def idle(self, origin: Origin, *, placed: bool = False) -> Connection | None:
+    @property
+    def connections(self) -> Collection[Connection]:
+        """All that are open."""
+        return self._all
+
+    def idle(self, origin: Origin, now: float, *, placed: bool = False) -> Connection | None:
         """The connection to `origin` that was used last, with its place taken; None without one, or without a place.
 
         Who is `placed` has a place already. Connections that ended, or on which unrequested bytes came, are closed on
@@ -34,7 +40,7 @@ class ConnectionPool:
         """
         if not (placed or self._free):
             return None
-        idle, now = origin.idle, self._loop.time()
+        idle = origin.idle
         while idle:
             connection = idle.popitem()[0]
             young = now - connection.opened_at < OLDEST_S * connection.share

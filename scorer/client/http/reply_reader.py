@@ -16,6 +16,7 @@ MOST_INTERIM = 16
 CODINGS = ("gzip", "deflate")
 _VERSION = re.compile(rb"HTTP/\d\.\d ")
 _BODILESS = (204, 304)
+_LENGTH = b"\r\ncontent-length:"
 _AFTER = "bytes follow the reply"
 _LONG_HEAD = f"the head is longer than {LARGEST_HEAD} bytes"
 
@@ -36,15 +37,14 @@ class ReplyReader:
     """The reply to one request at a time: `begin`, `feed` until `complete`, and `finish` at the end of the bytes.
 
     `status` and `head` are 0 and b"" until the head is complete; `lower` is the head in lower case. `coding` is the
-    content coding ("" for none) of what is in `parts`. `needs` is how many bytes the body is known to take: its
-    declared length, else what came.
+    content coding ("" for none) of what is in `parts`.
     """
 
     __slots__ = (
         "_before",
+        "_came",
         "_chunked",
         "_interim",
-        "_length",
         "_parser",
         "_raw",
         "_seen",
@@ -54,7 +54,6 @@ class ReplyReader:
         "head",
         "keep_alive",
         "lower",
-        "needs",
         "parts",
         "status",
     )
@@ -69,10 +68,9 @@ class ReplyReader:
         self.head = self.lower = b""
         self.coding = ""
         self.parts: list[bytes] = []
-        self.needs = 0
         self.complete = False
         self.keep_alive = False
-        self._length: int | None = None
+        self._came = 0  # bytes of the body
         self._chunked = False
         self._raw: bytes | bytearray = b""  # of the message whose head is not complete
         self._seen = 0  # bytes of this reply
@@ -102,12 +100,23 @@ class ReplyReader:
             return
         if self._chunked:
             self._tail = (self._tail + data[-5:])[-5:]
-        if self.complete and (self._chunked or self._seen != self._before + (self._length or 0)):
+        if self.complete and (self._chunked or self._seen != self._before + self._came):
             self._check_end()
+
+    @property
+    def needs(self) -> int:
+        """How many bytes the body is known to take: its declared length, else what came."""
+        declared = None if self.complete else self._declared()
+        return self._came if declared is None else declared
+
+    def _declared(self) -> int | None:
+        at = self.lower.find(_LENGTH)
+        return None if at < 0 else int(self.lower[at + len(_LENGTH) : self.lower.find(b"\r", at + 2)])
 
     def finish(self) -> bool:
         """The connection ended. True where that makes the reply complete: its body lasts until then."""
-        self.complete = self.complete or (self.status != 0 and self._length is None and not self._chunked)
+        if self.status and not self._chunked and self._declared() is None:
+            self.complete = True
         return self.complete
 
     def close(self) -> None:
@@ -131,31 +140,29 @@ class ReplyReader:
             return
         head = bytes(raw[:end])
         lower = head.lower()
-        at = lower.find(b"\r\ncontent-length:")
-        if status in _BODILESS:
-            self._length = 0
-        elif at >= 0:
-            at += 17
-            self._length = self.needs = int(lower[at : lower.find(b"\r", at)])
-        elif lower.find(b"\r\ntransfer-encoding:") >= 0:
-            if _values(lower, b"transfer-encoding") != [b"chunked"]:
-                raise Malformed("the transfer coding is not just chunked")
-            self._chunked = True
-        if lower.find(b"\r\ncontent-encoding:") >= 0:
-            self.coding = content_coding(b", ".join(_values(lower, b"content-encoding")).decode("latin-1"))
+        if lower.find(b"-encoding:") >= 0:
+            self._read_codings(lower, bodiless=status in _BODILESS)
         self.status, self.head, self.lower = status, head, lower
         self._before += end
         self._raw = b""
 
     def on_body(self, part: bytes) -> None:
         self.parts.append(part)
-        if self._length is None:
-            self.needs += len(part)
+        self._came += len(part)
 
     def on_message_complete(self) -> None:
         if self.status:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
+
+    def _read_codings(self, lower: bytes, *, bodiless: bool) -> None:
+        """The codings that a lower-case head names, of the transfer and of the content."""
+        if not bodiless and lower.find(_LENGTH) < 0 and lower.find(b"\r\ntransfer-encoding:") >= 0:
+            if _values(lower, b"transfer-encoding") != [b"chunked"]:
+                raise Malformed("the transfer coding is not just chunked")
+            self._chunked = True
+        if lower.find(b"\r\ncontent-encoding:") >= 0:
+            self.coding = content_coding(b", ".join(_values(lower, b"content-encoding")).decode("latin-1"))
 
     def _interim_reply(self, status: int, end: int) -> None:
         if status == 101:

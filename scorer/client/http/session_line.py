@@ -17,7 +17,8 @@ class _Framing(ReplyReader):
 
     __slots__ = ()
 
-    def on_body(self, part: bytes) -> None: ...
+    def on_body(self, part: bytes) -> None:
+        self._came += len(part)
 
 
 class SessionLine(asyncio.Protocol):

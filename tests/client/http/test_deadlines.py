@@ -6,13 +6,14 @@ import asyncio
 
 from support.clock import VirtualLoop, now, run
 
-from scorer.client.http.deadlines import READ_S, Deadlines
+from scorer.client.http.deadlines import NEVER, READ_S, Deadlines
 
 
 class Waiting:
     """It notes when it expired."""
 
     def __init__(self) -> None:
+        self.due = NEVER
         self.expired_at: float | None = None
 
     def expire(self) -> None:
@@ -27,7 +28,8 @@ def stand_still(seconds: float) -> None:
 
 def test_late_one_expires_within_one_look() -> None:
     async def main() -> float | None:
-        deadlines, one = Deadlines(10.0), Waiting()
+        one = Waiting()
+        deadlines = Deadlines(10.0, lambda: [one])
         deadlines.enter(one, now() + 1.0)
         await asyncio.sleep(5)
         return one.expired_at
@@ -39,12 +41,13 @@ def test_late_one_expires_within_one_look() -> None:
 
 def test_reply_read_right_after_a_standstill_does_not_expire() -> None:
     async def main() -> tuple[float | None, float | None]:
-        deadlines, read, silent = Deadlines(10.0), Waiting(), Waiting()
+        read, silent = Waiting(), Waiting()
+        deadlines = Deadlines(10.0, lambda: [read, silent])
         for one in (read, silent):
             deadlines.enter(one, now() + 1.0)
         stand_still(30.0)
         await asyncio.sleep(READ_S / 2)
-        deadlines.leave(read)
+        read.due = NEVER
         await asyncio.sleep(5)
         return read.expired_at, silent.expired_at
 
@@ -56,7 +59,8 @@ def test_reply_read_right_after_a_standstill_does_not_expire() -> None:
 
 def test_process_that_stands_still_again_and_again_still_expires_what_is_late() -> None:
     async def main() -> float | None:
-        deadlines, one = Deadlines(10.0), Waiting()
+        one = Waiting()
+        deadlines = Deadlines(10.0, lambda: [one])
         deadlines.enter(one, now() + 1.0)
         for _ in range(4):
             stand_still(3.0)
