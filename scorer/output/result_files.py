@@ -107,7 +107,8 @@ class ResultFiles:
         segment = self._next_segment(state, generation, first, last)
         with self._run.files.create(self._run.layout.segment(segment)) as file:
             about = self._run.about(state.shard, generation)
-            seg.write(file, (part.table for part in parts), state.schema, about)
+            partly = len(gathered.results) < state.shard.rows  # else it may be copied as the sealed file
+            seg.write(file, (part.table for part in parts), state.schema, about, merged_soon=partly)
         return segment, parts
 
     def _is_whole(self, state: Unfinished, generation: int, gathered: Gathered) -> bool:

@@ -58,15 +58,19 @@ def write(
     about: Mapping[str, Any],
     *,
     group_rows: int | None = None,
+    merged_soon: bool = False,
 ) -> Counts:
     """Writes tables of bounded bytes one after another, with counts and their checksums as key-value metadata.
 
-    A row group has `group_rows`, or a window where that is None, and never rows of two tables.
+    A row group has `group_rows`, or a window where that is None, and never rows of two tables. A file that is
+    `merged_soon` is compressed by snappy, whatever its size.
     """
     counts, summed = Counts(), Summed(file)
     sink = pa.output_stream(summed, compression=None, buffer_size=SINK_BYTES)
     table = next(batches, None)
-    with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_encoding(table, schema)) as writer:
+    with pq.ParquetWriter(
+        sink, schema, write_page_checksum=True, **_encoding(table, schema, merged_soon=merged_soon)
+    ) as writer:
         while table is not None:
             if table.num_rows:
                 writer.write_table(table, row_group_size=group_rows or WINDOW)
@@ -99,12 +103,13 @@ def _metadata(about: Mapping[str, Any], counts: Counts) -> dict[str, str]:
     return {f"scorer.{key}": orjson.dumps(value).decode() for key, value in stated.items()}
 
 
-def _encoding(first: pa.Table | None, schema: pa.Schema) -> dict[str, Any]:
+def _encoding(first: pa.Table | None, schema: pa.Schema, *, merged_soon: bool = False) -> dict[str, Any]:
     """Options of the Parquet writer for a file that begins with these rows."""
     if first is None or first.num_rows < FEW_ROWS:  # no value can be repeated often
         return {"compression": "snappy", "use_dictionary": False, "write_statistics": PUBLISHED}
     repeating = [f.name for f in schema if f.name not in UNIQUE and not pa.types.is_nested(f.type)]
-    return {"compression": "snappy" if first.nbytes < SMALL_BYTES else "zstd", "use_dictionary": repeating}
+    quick = merged_soon or first.nbytes < SMALL_BYTES
+    return {"compression": "snappy" if quick else "zstd", "use_dictionary": repeating}
 
 
 def about(
