@@ -37,7 +37,7 @@ def board(rows: list[Any], *, nested: bool, tasks: bool) -> Leaderboard:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(ROW, min_size=2, max_size=60), st.booleans(), st.booleans(), st.integers(1, 20), st.integers(1, 30))
 def test_parts_change_nothing(rows: list[Any], nested: bool, tasks: bool, part: int, cells: int) -> None:
     if all(row[3] is None for row in rows):

@@ -230,7 +230,6 @@ def nothing_is_sent(run: Path) -> None:
 
     wait_until(lambda: progress(run)["paused"] and not progress(run)["in_flight"])
     wait_until(rests)  # what a worker sent before comes with its next report
-    assert rests()
 
 
 @pytest.mark.slow
