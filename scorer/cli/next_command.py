@@ -22,7 +22,7 @@ def next_command(error: ScorerError, typed: Sequence[str], spec: Spec, found: St
     if isinstance(error, BudgetSpent):
         return _higher_caps(str(error), typed, spec, found)
     if isinstance(error, TooManyFailed) and found.errors:
-        return _retry(spec, found) or _higher_share(typed, found)
+        return _retry(typed, spec, found) or _higher_share(typed, found)
     return None
 
 
@@ -67,14 +67,14 @@ def _with_sets(typed: Sequence[str], sets: Sequence[str]) -> list[str]:
     return [*kept, *sets]
 
 
-def _retry(spec: Spec, found: Status) -> str | None:
+def _retry(typed: Sequence[str], spec: Spec, found: Status) -> str | None:
     """Scores again what a retry can help: with a longer output where replies were cut, else as it is."""
     out = spec.output.path
     truncated = found.errors.get(Truncated.__name__, 0)
     if truncated * 2 > found.failed and spec.all_models:
-        key = "model" if not spec.models else "models.0"
-        longer = 2 * spec.all_models[0].max_output_tokens
-        sets = ["--error", Truncated.__name__, "--set", f"{key}.max_output_tokens={longer}"]
+        key = f"{'models.0' if spec.models else 'model'}.max_output_tokens"
+        longer = 2 * max([spec.all_models[0].max_output_tokens, *_set_to(typed, key)])
+        sets = ["--error", Truncated.__name__, "--set", f"{key}={longer}"]
         return f"Most replies were cut at max_output_tokens: scorer {shlex.join(['retry', out, *sets])}"
     passing = [name for name in (Unavailable.__name__, Damaged.__name__) if name in found.errors]
     if passing and sum(found.errors[name] for name in passing) * 2 > found.failed:
@@ -83,6 +83,12 @@ def _retry(spec: Spec, found: Status) -> str | None:
     if set(found.errors) <= {BadRow.__name__}:
         return None
     return f"Once the cause is gone: scorer {shlex.join(['retry', out])}"
+
+
+def _set_to(typed: Sequence[str], key: str) -> list[int]:
+    """The whole numbers to which the arguments set a key."""
+    pairs = [one.removeprefix("--set=").partition("=") for one in typed]
+    return [int(value) for name, _, value in pairs if name.strip() == key and value.strip().isdecimal()]
 
 
 def _rounded_up(value: float) -> float:

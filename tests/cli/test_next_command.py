@@ -71,6 +71,14 @@ def test_failed_rows_are_scored_again_by_the_command_that_helps(errors: dict[str
     assert sentence.endswith(f": scorer {command}")
 
 
+@pytest.mark.parametrize("given", [["--set", "model.max_output_tokens=500"], ["--set=model.max_output_tokens = 500"]])
+def test_output_that_a_retry_found_too_short_is_doubled_again(given: list[str]) -> None:
+    typed = ["retry", "my out", "--error", "Truncated", "--set", "limits.max_usd=9", *given]
+    sentence = next_command(TooManyFailed("failed"), typed, spec(), replace(FOUND, errors={"Truncated": 10}))
+    assert sentence is not None
+    assert sentence.endswith("scorer retry 'my out' --error Truncated --set model.max_output_tokens=1000")
+
+
 def test_no_command_where_none_helps() -> None:
     bad = replace(FOUND, errors={"BadRow": 10})
     assert next_command(TooManyFailed("failed"), ["retry", "out"], spec(), bad) is None
