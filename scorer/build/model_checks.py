@@ -22,7 +22,8 @@ from scorer.judges import JUDGES
 def model_problems(spec: Spec) -> list[str]:
     """The mistakes in the keys of the models."""
     problems = _provider_problems(spec) + _classifier_problems(spec) + _reasoning_problems(spec)
-    return problems + _price_problems(spec) + _tier_problems(spec) + _cache_problems(spec)
+    problems += _price_problems(spec) + _extra_problems(spec)
+    return problems + _tier_problems(spec) + _cache_problems(spec)
 
 
 def _provider_problems(spec: Spec) -> list[str]:
@@ -93,6 +94,21 @@ def _reasoning_problems(spec: Spec) -> list[str]:
                         f'model.reasoning = {shown_value}: model.provider = "{model.provider}" takes no argument '
                         "`reasoning`. Remove it, or put its own key into model.extra."
                     )
+    return problems
+
+
+def _extra_problems(spec: Spec) -> list[str]:
+    """The keys of `model.extra` that would put one text in place of every row's prompt, or send the reply in parts."""
+    problems: list[str] = []
+    for model in (model for model in spec.all_models if model.provider in PROVIDERS):
+        where = f"models.{model.alias}.extra" if model.alias else "model.extra"
+        problems += [
+            f"{where}.{key} would stand in place of every row's prompt. Write it into judge.prompt or judge.system."
+            for key in ("messages", "input", "prompt")
+            if key in model.extra
+        ]
+        if model.extra.get("stream"):
+            problems.append(f"{where}.stream: replies are read whole, not in parts. Take it out.")
     return problems
 
 

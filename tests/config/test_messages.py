@@ -73,6 +73,8 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("model", {"base_urls": []}, ("model.base_urls = []", "needs at least 1")),
     ("model", {"endpoints": []}, ("model.endpoints", "needs at least 1")),
     ("model", {"api_key_command": []}, ("model.api_key_command", "needs at least 1")),
+    ("model", {"extra": {"messages": []}}, ("model.extra.messages would stand in place of every row's prompt",)),
+    ("model", {"extra": {"stream": True}}, ("model.extra.stream: replies are read whole", "Take it out")),
     ("model", {"dialect": "vlm"}, ('model.dialect = "vlm"', "must be 'auto', 'openai', 'vllm' or 'llamacpp'")),
     ("model", {"timeout_s": 0}, ("model.timeout_s = 0", "must be greater than 0")),
     ("model", {"retries": 2.5}, ("model.retries = 2.5", "must be a whole number")),
