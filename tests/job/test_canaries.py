@@ -58,7 +58,9 @@ def test_run_within_its_band_ends_as_one_without_canaries(tmp_path: Path) -> Non
     assert answers.column("canary").to_pylist() == list(range(len(asked)))
     assert {abs(answer["score"] - answer["known"]) for answer in answers.to_pylist()} == {0.0, 2.0}
     assert {answer["loss"] for answer in answers.to_pylist()} == {0.0, 0.5}
-    assert 55 < len(set(answers.column("row").to_pylist()[:KNOWN])) < 72, "drawn with replacement: 63 of 100 on average"
+    assert 45 < len(set(answers.column("row").to_pylist()[:KNOWN])) < 82, (
+        "drawn with replacement: 63.4 of 100, within 6 sigma"
+    )
 
 
 def test_drift_ends_the_run_and_names_the_suspect_rows(tmp_path: Path) -> None:
