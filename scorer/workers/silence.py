@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 SILENT_S = 30.0
 """A worker that reports nothing for so long is killed; a living one reports every `broker_client.BEAT_S`."""
 STARTS_S = 300.0
-"""The timeout for its first report: until then it loads the judge's package and the models of metrics."""
+"""The timeout for its first report, while rows are left: it loads the judge's package and the models of metrics."""
 LOOK_S = 1.0
 
 
 class SilenceTimeout:
-    """The heartbeat timeout of one worker: call `awaited` when a report is due, `heard` when it came."""
+    """The heartbeat timeout of one worker: call `awaited` when a report is due, `heard` when it came.
 
-    def __init__(self) -> None:
+    `done` says that no row is left: a worker that still starts is not waited for longer than others then.
+    """
+
+    def __init__(self, done: Callable[[], bool] = lambda: False) -> None:
+        self._done = done
         self._looks = 0
         self._waiting = False
         self._limit_s = STARTS_S
@@ -32,7 +37,7 @@ class SilenceTimeout:
 
         It counts its own turns and not seconds, so that no worker is killed because this process was suspended.
         """
-        while self._looks * LOOK_S < self._limit_s:
+        while self._looks * LOOK_S < (limit_s := SILENT_S if self._done() else self._limit_s):
             await asyncio.sleep(LOOK_S)
             self._looks += self._waiting
-        return f"reported nothing for {self._limit_s:g} s and was killed"
+        return f"reported nothing for {limit_s:g} s and was killed"

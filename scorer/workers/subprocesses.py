@@ -42,7 +42,7 @@ class SubprocessLauncher:
             )
         self._running.add(process)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        silence, killed = SilenceTimeout(), None
+        silence, killed = SilenceTimeout(lambda: self._owner.broker.rows.done), None
         talking = asyncio.ensure_future(self._talk(hello, reader, writer, silence))
         watching = asyncio.ensure_future(silence.too_long())
         try:

@@ -97,6 +97,8 @@ class Supervisor:
             if died is None:
                 return
             await owner.lost(hello.worker)
+            if owner.broker.rows.done:
+                return
             self._say(f"A worker ended early ({died}). Others score its rows, and another one takes its place.")
             self._strikes = self._strikes + 1 if owner.broker.rows.left == left else 0
             if self._strikes >= STRIKES:

@@ -41,6 +41,20 @@ def test_silence_timeout_fires_after_limit_and_later_before_first_report() -> No
     run(scenario())
 
 
+def test_silence_timeout_of_starting_worker_is_that_of_others_once_no_row_is_left() -> None:
+    async def scenario() -> None:
+        silence = SilenceTimeout(lambda: now() >= 100)
+        silence.awaited()
+        assert "30 s" in await silence.too_long()
+        assert 100 <= now() <= 101
+        silence = SilenceTimeout(lambda: True)
+        silence.awaited()
+        await silence.too_long()
+        assert 100 + SILENT_S <= now() <= 103 + SILENT_S
+
+    run(scenario())
+
+
 def test_silence_timeout_excludes_time_waiting_for_owner() -> None:
     async def scenario() -> None:
         silence = SilenceTimeout()

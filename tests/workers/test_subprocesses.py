@@ -105,7 +105,7 @@ def test_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: Rehea
     ) as process:
         try:
             wait_until(lambda: judge.stats()["rows_paid"] >= 40)
-            wait_until(lambda: len(workers_of(process.pid)) == 2)
+            wait_until(lambda: len([*(tmp_path / "out/ledger").glob("*-w*")]) == 2)  # both have begun rows
             stopped = workers_of(process.pid)[0]
             os.kill(stopped, signal.SIGSTOP)
             done = ended(process)
@@ -119,6 +119,29 @@ def test_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: Rehea
     books = judge.stats()
     assert books["paid_again"] <= IN_FLIGHT // 2 + 1 + 2 * FLUSH_ROWS
     assert done.json()["requests"] >= books["requests"] - 1
+
+
+def test_run_ends_though_a_worker_that_has_no_row_is_stopped_while_it_starts(
+    judge: RehearsalProcess, tmp_path: Path
+) -> None:
+    """Slow: three processes."""
+    shard(tmp_path / "in/a.parquet", 40)
+    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, "run", run, "--workers", "2", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: len(workers_of(process.pid)) == 2)
+            os.kill(workers_of(process.pid)[1], signal.SIGSTOP)
+            done = ended(process)
+        finally:
+            process.kill()
+    assert done.code == 0, done.err
+    assert "ended early" not in done.err
+    whole(tmp_path, 40)
 
 
 def test_workers_end_with_their_owner_and_any_number_resumes(judge: RehearsalProcess, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class RayLauncher:
             os.getcwd(), [path for path in sys.path if path]
         )
         self._working.add(actor)
-        silence = SilenceTimeout()
+        silence = SilenceTimeout(lambda: self._owner.broker.rows.done)
         talking = asyncio.ensure_future(self._talk(actor, hello, silence))
         watching = asyncio.ensure_future(silence.too_long())
         try:
