@@ -306,7 +306,7 @@ def test_store_that_refuses_writes_delays_no_exit_after_a_second_signal(
             one.send_signal(signal.SIGTERM)
             said = one.communicate(timeout=PATIENCE_S)[1]
             took_s = time.monotonic() - began
-        assert took_s < 5.0, said
+        assert took_s < 20.0, said  # 2 s of retries instead of 180; the rest is what other tests take
         assert one.returncode in (7, 130), said
     monkeypatch.setenv("AWS_ENDPOINT_URL", weed.url)
     files.delete(Layout(f"{root}/out").lock)  # it could not give it back, and 18 s of waiting for it prove nothing here
