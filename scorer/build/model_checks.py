@@ -14,7 +14,7 @@ from scorer.client.aws_signing import check_installed
 from scorer.client.providers import PROVIDERS
 from scorer.config.messages import shown
 from scorer.config.model_prices import price
-from scorer.config.spec import Spec
+from scorer.config.spec import Model, Spec
 from scorer.errors import SpecError
 from scorer.judges import JUDGES
 
@@ -54,7 +54,7 @@ def _classifier_problems(spec: Spec) -> list[str]:
     rewards, problems = spec.judge.kind == "reward", []
     form = spec.judge.options.get("form", "chat")
     for model in spec.all_models:
-        where = f"models.{model.alias}.api" if model.alias else "model.api"
+        where = f"{_section(model)}.api"
         if not rewards and spec.judge.kind in JUDGES and model.classifies:
             problems.append(
                 f'{where} = "{model.api}" gives the values of a classifier, and judge.kind = "{spec.judge.kind}" reads '
@@ -87,13 +87,11 @@ def _reasoning_problems(spec: Spec) -> list[str]:
             )
         elif model.provider in ("anthropic", "bedrock"):
             problems += provider_of(model).problems(model.temperature, model.reasoning)  # type: ignore[attr-defined]
-        elif ":" in model.provider:
-            with suppress(SpecError):
-                if "reasoning" not in inspect.signature(provider_of(model)).parameters:
-                    problems.append(
-                        f'model.reasoning = {shown_value}: model.provider = "{model.provider}" takes no argument '
-                        "`reasoning`. Remove it, or put its own key into model.extra."
-                    )
+        elif ":" in model.provider and not _takes(model, "reasoning"):
+            problems.append(
+                f'model.reasoning = {shown_value}: model.provider = "{model.provider}" takes no argument '
+                "`reasoning`. Remove it, or put its own key into model.extra."
+            )
     return problems
 
 
@@ -101,7 +99,7 @@ def _extra_problems(spec: Spec) -> list[str]:
     """The keys of `model.extra` that would put one text in place of every row's prompt, or send the reply in parts."""
     problems: list[str] = []
     for model in (model for model in spec.all_models if model.provider in PROVIDERS):
-        where = f"models.{model.alias}.extra" if model.alias else "model.extra"
+        where = f"{_section(model)}.extra"
         problems += [
             f"{where}.{key} would stand in place of every row's prompt. Write it into judge.prompt or judge.system."
             for key in ("messages", "input", "prompt")
@@ -116,7 +114,7 @@ def _tier_problems(spec: Spec) -> list[str]:
     """What is wrong with `model.tier` and `model.tier_fallback` beside the other keys of their model."""
     problems: list[str] = []
     for model in spec.all_models:
-        where = f"models.{model.alias}" if model.alias else "model"
+        where = _section(model)
         unasked = model.tier == "priority" or "tier" not in model.model_fields_set
         if model.tier_fallback is not None and unasked:
             problems.append(
@@ -132,13 +130,11 @@ def _tier_problems(spec: Spec) -> list[str]:
             problems.append(f'{said} does not go with judge.kind = "likelihood", whose requests take none. Remove it.')
         elif model.provider == "anthropic" and model.tier == "flex":
             problems.append(f'{said}: Anthropic has no such tier. Allowed: "standard", "priority".')
-        elif ":" in model.provider:
-            with suppress(SpecError):
-                if "tier" not in inspect.signature(provider_of(model)).parameters:
-                    problems.append(
-                        f'{said}: model.provider = "{model.provider}" takes no argument `tier`. Remove it, or put its '
-                        "own key into model.extra."
-                    )
+        elif ":" in model.provider and not _takes(model, "tier"):
+            problems.append(
+                f'{said}: model.provider = "{model.provider}" takes no argument `tier`. Remove it, or put its '
+                "own key into model.extra."
+            )
         if own := {"service_tier", "serviceTier"} & model.extra.keys():
             problems.append(f"{said} and {where}.extra.{own.pop()} say the same. Remove the latter.")
     return problems
@@ -148,7 +144,7 @@ def _cache_problems(spec: Spec) -> list[str]:
     """What is wrong with `model.cache` beside the other keys of its model."""
     problems: list[str] = []
     for model in spec.all_models:
-        said = f'{f"models.{model.alias}" if model.alias else "model"}.cache = "{model.cache}"'
+        said = f'{_section(model)}.cache = "{model.cache}"'
         if model.cache == "none":
             continue
         if model.provider in ("embedded", "recorded") or model.classifies:
@@ -174,3 +170,15 @@ def _price_problems(spec: Spec) -> list[str]:
                 "model.price = {input = ..., output = ...} in USD per million tokens, or a model.price_file with it."
             )
     return problems
+
+
+def _section(model: Model) -> str:
+    """The table of the run file that has a model's keys."""
+    return f"models.{model.alias}" if model.alias else "model"
+
+
+def _takes(model: Model, argument: str) -> bool:
+    """Whether a provider given by its import path takes an argument; True also where it cannot be imported."""
+    with suppress(SpecError):
+        return argument in inspect.signature(provider_of(model)).parameters
+    return True
