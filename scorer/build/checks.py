@@ -45,7 +45,7 @@ def _batch_problems(spec: Spec) -> list[str]:
             'Set model.mode = "batch", or leave it out.'
         )
     for model in spec.all_models if spec.batched else ():
-        where = f"models.{model.alias}" if model.alias else "model"
+        where = model.section
         said = f'{where}.mode = "{model.mode}"'
         if online:
             if model.mode == "online":
@@ -116,7 +116,7 @@ def dedupe_problems(spec: Spec) -> list[str]:
         return []
     problems = []
     for model in spec.all_models:
-        where = f"models.{model.alias}" if model.alias else "model"
+        where = model.section
         key = f"{where}.extra.temperature" if "temperature" in model.extra else f"{where}.temperature"
         found = model.extra.get("temperature", temperature(model))
         if found is None or found != 0:

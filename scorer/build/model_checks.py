@@ -54,7 +54,7 @@ def _classifier_problems(spec: Spec) -> list[str]:
     rewards, problems = spec.judge.kind == "reward", []
     form = spec.judge.options.get("form", "chat")
     for model in spec.all_models:
-        where = f"{_section(model)}.api"
+        where = f"{model.section}.api"
         if not rewards and spec.judge.kind in JUDGES and model.classifies:
             problems.append(
                 f'{where} = "{model.api}" gives the values of a classifier, and judge.kind = "{spec.judge.kind}" reads '
@@ -99,7 +99,7 @@ def _extra_problems(spec: Spec) -> list[str]:
     """The keys of `model.extra` that would put one text in place of every row's prompt, or send the reply in parts."""
     problems: list[str] = []
     for model in (model for model in spec.all_models if model.provider in PROVIDERS):
-        where = f"{_section(model)}.extra"
+        where = f"{model.section}.extra"
         problems += [
             f"{where}.{key} would stand in place of every row's prompt. Write it into judge.prompt or judge.system."
             for key in ("messages", "input", "prompt")
@@ -114,7 +114,7 @@ def _tier_problems(spec: Spec) -> list[str]:
     """What is wrong with `model.tier` and `model.tier_fallback` beside the other keys of their model."""
     problems: list[str] = []
     for model in spec.all_models:
-        where = _section(model)
+        where = model.section
         unasked = model.tier == "priority" or "tier" not in model.model_fields_set
         if model.tier_fallback is not None and unasked:
             problems.append(
@@ -144,7 +144,7 @@ def _cache_problems(spec: Spec) -> list[str]:
     """What is wrong with `model.cache` beside the other keys of its model."""
     problems: list[str] = []
     for model in spec.all_models:
-        said = f'{_section(model)}.cache = "{model.cache}"'
+        said = f'{model.section}.cache = "{model.cache}"'
         if model.cache == "none":
             continue
         if model.provider in ("embedded", "recorded") or model.classifies:
@@ -170,11 +170,6 @@ def _price_problems(spec: Spec) -> list[str]:
                 "model.price = {input = ..., output = ...} in USD per million tokens, or a model.price_file with it."
             )
     return problems
-
-
-def _section(model: Model) -> str:
-    """The table of the run file that has a model's keys."""
-    return f"models.{model.alias}" if model.alias else "model"
 
 
 def _takes(model: Model, argument: str) -> bool:

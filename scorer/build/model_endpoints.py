@@ -148,7 +148,7 @@ async def _found(model: Model, source: Discovery) -> list[str]:
     try:
         return await source.addresses()
     except SpecError as error:
-        key = f"models.{model.alias}.base_urls" if model.alias else "model.base_urls"
+        key = f"{model.section}.base_urls"
         raise SpecError([f"{key}: {problem}" for problem in error.problems]) from error
 
 

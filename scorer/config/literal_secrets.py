@@ -44,7 +44,7 @@ def leaks(spec: Spec) -> list[str]:
 
 
 def _of_model(model: Model) -> Iterator[str]:
-    where = f"models.{model.alias}" if model.alias else "model"
+    where = model.section
     urls = [("base_url", model.base_url)]
     urls += [(f"base_urls[{i}]", url) for i, url in enumerate(model.base_urls)]
     urls += [(f"endpoints[{i}].base_url", endpoint.base_url) for i, endpoint in enumerate(model.endpoints)]

@@ -180,7 +180,7 @@ _NAME_OF_VARIABLE = pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def _model_conflicts(model: Model) -> list[str]:
-    where = f"models.{model.alias}" if model.alias else "model"
+    where = model.section
     problems: list[str] = []
     urls = [
         ("base_url", model.base_url),

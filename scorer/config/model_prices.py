@@ -114,7 +114,7 @@ def _in_file(model: Model, url: str) -> Listed | None:
         return None
     from scorer.config.litellm_prices import in_file
 
-    where = f"models.{model.alias}.price_file" if model.alias else "model.price_file"
+    where = f"{model.section}.price_file"
     path = Path(model.price_file)
     try:
         changed = path.stat().st_mtime

@@ -196,6 +196,11 @@ class Model(_Section):
         return next((url for url in self.base_urls if names_fleet(url)), None)
 
     @property
+    def section(self) -> str:
+        """The name of its table in messages: model, or models.ALIAS."""
+        return f"models.{self.alias}" if self.alias else "model"
+
+    @property
     def classifies(self) -> bool:
         """Whether its API is one of classifiers, which write no text."""
         return self.api not in ("chat", "responses")
