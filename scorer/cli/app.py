@@ -1,7 +1,7 @@
 """The command line: collects the commands, calls one, and turns its outcome into an exit code.
 
 Heavy modules are imported by the command that needs them: `scorer --help` answers at once. The parser of arguments is
-imported once the cycle collector is tuned.
+imported once the cycle collector is tuned, and not for a plain `scorer run FILE`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorer import __version__
 from scorer.cli.commands import COMMANDS
+from scorer.cli.plain_run import plain_run
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
@@ -75,6 +76,19 @@ def _exit_code(arguments: list[str]) -> int:
             return _report(
                 SpecError([f"The argument {shown} is not UTF-8. Rename what it names, and give that."]), 2, []
             )
+    try:
+        plain = plain_run(tokens)
+        return _called(tokens) if plain is None else plain()
+    except KeyboardInterrupt:
+        return _report(Interrupted(_EARLY), 130, tokens)
+    except ScorerError as error:
+        return _report(error, error.exit_code, tokens)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
+        return _report(error, 1, tokens)
+
+
+def _called(tokens: list[str]) -> int:
+    """Parses the arguments, calls their command, and returns its exit code. Raises SpecError where they are wrong."""
     from cyclopts import CycloptsError
 
     try:
@@ -82,13 +96,7 @@ def _exit_code(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         asked = " ".join(["scorer", *(token for token in tokens[:1] if token in COMMANDS)])
-        return _report(SpecError([f"{_wrong_use(error, asked)} See: {asked} --help"]), 2, tokens)
-    except KeyboardInterrupt:
-        return _report(Interrupted(_EARLY), 130, tokens)
-    except ScorerError as error:
-        return _report(error, error.exit_code, tokens)
-    except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
-        return _report(error, 1, tokens)
+        raise SpecError([f"{_wrong_use(error, asked)} See: {asked} --help"]) from None
 
 
 def _wrong_use(error: CycloptsError, command: str) -> str:
@@ -109,7 +117,7 @@ def _report(error: Exception, exit_code: int, tokens: list[str]) -> int:
     """
     if "--json" in tokens:
         value = {"error": _said(error) or type(error).__name__, "exit_code": exit_code}
-        from scorer.cli.options import answer
+        from scorer.cli.answers import answer
 
         with suppress(StorageError):  # stderr tells the error all the same
             answer(True, value, str)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, Sets, answer
+from scorer.cli.answers import answer
+from scorer.cli.options import Json, Sets
 from scorer.cli.table_options import SCORE, Columns, Item, Labels, On, Resamples, Scores, Systems, Table, opened
 from scorer.errors import SpecError
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, RunFile, Sets, answer, tree_of
+from scorer.cli.answers import answer
+from scorer.cli.options import Json, RunFile, Sets
+from scorer.cli.run_file import tree_of
 from scorer.cli.stdio import to_stderr
 from scorer.errors import BatchesOut, SpecError
 

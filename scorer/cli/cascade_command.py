@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, answer
+from scorer.cli.answers import answer
+from scorer.cli.options import Json
 from scorer.cli.table_options import SCORE, Columns, Item, Labels, On, Table, listed, opened
 from scorer.errors import SpecError
 

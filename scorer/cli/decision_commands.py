@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, answer
+from scorer.cli.answers import answer
+from scorer.cli.options import Json
 from scorer.cli.table_options import Answers, Columns, Item, Labels, On, Resamples, Table, Task, TaskWeights, opened
 from scorer.errors import SpecError
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, answer
+from scorer.cli.answers import answer
+from scorer.cli.options import Json
 from scorer.cli.table_options import Columns, Labels, Systems, Table, Task, opened
 from scorer.errors import SpecError
 

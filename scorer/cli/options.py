@@ -1,20 +1,19 @@
-"""Options that several commands share, the run file they name, and the output of a command: text or one JSON object."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from scorer.cli.stdio import to_stdout
-from scorer.config.out_folder import STDIN
+from scorer.cli.progress_views import View, view
 from scorer.errors import SpecError
 
 if TYPE_CHECKING:
-    from scorer.analysis.run_coverage import RunCoverage
+    from scorer.output.progress import Snapshot
     from scorer.workers.coordinator import Coordinator
     from scorer.workers.supervisor import Launcher
 
@@ -129,26 +128,18 @@ class ViewOptions:
     ] = None
     metrics_host: Annotated[str, Parameter(help="The address they are served at.", show_default=True)] = "127.0.0.1"
 
+    def view(
+        self, *, out: str, fingerprint: str, also: Callable[[Snapshot], None] | None = None
+    ) -> AbstractContextManager[View]:
+        """The view of a run that these options ask for. Raises SpecError where the metrics' port cannot be had."""
+        return view(
+            out=out, fingerprint=fingerprint, also=also, quiet=self.quiet, log_format=self.log_format,
+            metrics_port=self.metrics_port, metrics_host=self.metrics_host,
+        )  # fmt: skip
+
 
 DEFAULT_VIEW = ViewOptions()
 """What is shown where nothing else is asked for."""
-
-
-def answer(json: bool, value: Any, text: Callable[[], str], coverage: RunCoverage | None = None) -> int:
-    """Prints the value as JSON or else the text, and returns the exit code of success. NaN would be null in JSON.
-
-    `coverage` says how much of a run the answer covers; it stands above the text.
-    """
-    if coverage is not None:
-        value = {**coverage.json(), **value}
-    if json:
-        from scorer.cli.json_text import json_text
-
-        to_stdout(json_text(value, indent=True))
-    else:
-        above = coverage.text() if coverage is not None else ""
-        to_stdout((f"{above}\n\n" if above else "") + text())
-    return 0
 
 
 def metric_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -166,14 +157,3 @@ def metric_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
     if problems:
         raise SpecError(problems)
     return found
-
-
-def tree_of(run_file: str, sets: tuple[str, ...]) -> dict[str, Any]:
-    """A run file with --set, not checked yet. Raises SpecError."""
-    from scorer.config.pydantic_plugins import no_plugins
-
-    with no_plugins():
-        from scorer.config.loader import read_stdin, read_toml, set_values
-
-    tree = read_stdin() if run_file == STDIN else read_toml(run_file)
-    return set_values(tree, sets)

@@ -10,7 +10,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, Out, answer
+from scorer.cli.answers import answer
+from scorer.cli.options import Json, Out
 from scorer.config.out_folder import folder_of
 from scorer.counted import counted
 

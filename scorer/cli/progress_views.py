@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scorer.cli.jsonlog import JsonLog
-from scorer.cli.options import ViewOptions
 from scorer.cli.run_text import summary_text
 from scorer.cli.stdio import to_stderr
 from scorer.cli.terminal import TerminalView, line
@@ -79,7 +78,14 @@ class View:
 
 @contextmanager
 def view(
-    options: ViewOptions, *, out: str, fingerprint: str, also: Callable[[Snapshot], None] | None = None
+    *,
+    out: str,
+    fingerprint: str,
+    quiet: bool = False,
+    log_format: Literal["text", "json"] = "text",
+    metrics_port: int | None = None,
+    metrics_host: str = "127.0.0.1",
+    also: Callable[[Snapshot], None] | None = None,
 ) -> Iterator[View]:
     """The view of a run for as long as the block lasts; `also` gets each snapshot, too.
 
@@ -87,18 +93,17 @@ def view(
     """
     with ExitStack() as stack:
         endpoint = None
-        if options.metrics_port is not None:
+        if metrics_port is not None:
             from scorer.cli.prometheus import PrometheusExporter
 
-            port = options.metrics_port
             endpoint = stack.enter_context(
-                PrometheusExporter(options.metrics_host, port, out=out, fingerprint=fingerprint)
+                PrometheusExporter(metrics_host, metrics_port, out=out, fingerprint=fingerprint)
             )
-        if options.log_format == "json":
-            log = stack.enter_context(JsonLog(out, quiet=options.quiet))
-            seen = View(log, endpoint, out, also)
+        if log_format == "json":
+            screen: TerminalView | JsonLog = stack.enter_context(JsonLog(out, quiet=quiet))
         else:
-            seen = View(stack.enter_context(TerminalView(quiet=options.quiet)), endpoint, out, also)
+            screen = stack.enter_context(TerminalView(quiet=quiet))
+        seen = View(screen, endpoint, out, also)
         if endpoint is not None:
             seen.say(f"Metrics: {endpoint.url}")
         yield seen

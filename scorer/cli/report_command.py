@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, answer
+from scorer.cli.answers import answer
+from scorer.cli.options import Json
 from scorer.cli.table_options import Item, Systems, Task
 
 

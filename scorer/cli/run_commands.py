@@ -5,16 +5,12 @@ Light to import: each command loads what it needs.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from scorer import __version__
+from scorer.cli.answers import answer
 from scorer.cli.options import (
     DEFAULT_VIEW,
     ONE_PROCESS,
@@ -30,21 +26,12 @@ from scorer.cli.options import (
     Sets,
     ViewOptions,
     WorkerOptions,
-    answer,
-    tree_of,
     waiting,
 )
+from scorer.cli.run_file import tree_of
+from scorer.cli.scoring import answer_status, planned_run, scored
 from scorer.cli.stdio import to_stderr
 from scorer.config.out_folder import folder_of
-from scorer.errors import BudgetSpent, ScorerError, TooManyFailed
-from scorer.processes.memory import stream_from_here
-
-if TYPE_CHECKING:
-    from scorer.build.plan import RunPlan
-    from scorer.job.forget import Choice
-    from scorer.job.retry import Retry
-    from scorer.output.progress import Snapshot
-    from scorer.output.status import Status
 
 
 def run(
@@ -72,16 +59,13 @@ def run(
 
     Example: scorer run run.toml --no-wait
     """
-    tree = tree_of(run_file, sets)  # before the other modules: it defines the run file's models
+    planned = planned_run(run_file, sets)
 
-    from scorer.build.plan import check
-    from scorer.cli.run_text import summary_text
     from scorer.job.forget import Choice
 
-    planned = check(tree)
     choice = Choice(forget, remember, sample, waiting(no_wait=no_wait, collect=collect), accept_drift)
-    status = _score(planned, view_options, worker_options, choice=choice)
-    return answer(json, asdict(status), lambda: summary_text(planned.spec.output.path, status))
+    launcher, workers = worker_options.launcher, worker_options.workers
+    return answer_status(json, planned, scored(planned, view_options.view, launcher, workers, choice=choice))
 
 
 def rehearse(
@@ -108,7 +92,10 @@ def rehearse(
     worker_options = worker_options.here("the simulated judge answers on this machine only")
     steady = Steady()
     with rehearsal(tree_of(run_file, sets)) as (planned, judge):
-        status = _score(planned, view_options, worker_options, choice=Choice(sample=sample), also=steady.see)
+        status = scored(
+            planned, view_options.view, worker_options.launcher, worker_options.workers,
+            choice=Choice(sample=sample), also=steady.see,
+        )  # fmt: skip
         counters = judge.stats()
     last = steady.snapshot if status.scored and not planned.spec.batched else None  # batches have no pace
     whole = rehearsed(last, status) if last is not None else None
@@ -148,7 +135,7 @@ def retry(
 
     out = folder_of(out)
     planned, again = retry_of(AnyFiles(), out, error, sets, suspect=suspect)
-    found = _score(planned, view_options, worker_options, again)
+    found = scored(planned, view_options.view, worker_options.launcher, worker_options.workers, retry=again)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 
@@ -166,51 +153,3 @@ def reread(out: Out, /, *, sets: Sets = (), json: Json = False) -> int:
     out = folder_of(out)
     found = read_again(AnyFiles(), out, sets, say=to_stderr)
     return answer(json, asdict(found), lambda: summary_text(out, found))
-
-
-def _score(
-    planned: RunPlan,
-    view_options: ViewOptions,
-    worker_options: WorkerOptions,
-    retry: Retry | None = None,
-    choice: Choice | None = None,
-    also: Callable[[Snapshot], None] | None = None,
-) -> Status:
-    """Runs a job and shows it; `also` gets each snapshot. Raises what the job raises, after a last look at the run."""
-    from scorer.cli.progress_views import view
-    from scorer.cli.signals import run_interruptibly
-    from scorer.job.forget import ALL
-    from scorer.processes.event_loop import on_loop
-
-    stream_from_here()
-    out = planned.spec.output.path
-    with (
-        view(view_options, out=out, fingerprint=planned.fingerprint, also=also) as seen,
-        worker_options.launcher(out, seen.say) as launcher,
-    ):
-        seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})
-        try:
-            found = on_loop(
-                run_interruptibly(planned, seen, retry, worker_options.workers, seen.answered, launcher, choice or ALL)
-            )
-        except (BudgetSpent, TooManyFailed) as error:
-            _add_next_command(error, planned)
-            seen.ended(error)
-            raise
-        except Exception as error:
-            seen.ended(error)
-            raise
-        seen.tell("finished", asdict(found))
-        return found
-
-
-def _add_next_command(error: ScorerError, planned: RunPlan) -> None:
-    """Notes the command to type next; nothing where the folder cannot be read, which says so by itself."""
-    from scorer.cli.next_command import next_command
-    from scorer.files.router import AnyFiles
-    from scorer.output.status import status as status_of
-
-    with suppress(ScorerError, OSError):
-        found = status_of(AnyFiles(), planned.spec.output.path)
-        if (sentence := next_command(error, sys.argv[1:], planned.spec, found)) is not None:
-            error.add_note(sentence)

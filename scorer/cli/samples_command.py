@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, answer
+from scorer.cli.answers import answer
+from scorer.cli.options import Json
 from scorer.cli.table_options import SCORE, Columns, Human, Item, Labels, On, Resamples, Table, Task, listed, opened
 
 if TYPE_CHECKING:

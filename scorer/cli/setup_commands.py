@@ -10,8 +10,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from scorer.cli.options import Json, RunFile, SampleOption, Sets, answer, tree_of
+from scorer.cli.answers import answer
+from scorer.cli.options import Json, RunFile, SampleOption, Sets
 from scorer.cli.plan_choices import NO_CHOICES, ChoiceOptions
+from scorer.cli.run_file import tree_of
 from scorer.cli.stdio import to_stdout
 from scorer.errors import InputError
 

@@ -175,7 +175,7 @@ def _answer_text(tables: Sequence[str], asked: Asked, *, full: bool) -> int:
 
 def _answer_json(tables: Sequence[str], asked: Asked) -> int:
     from scorer.analysis.run_coverage import run_coverage
-    from scorer.cli.options import answer
+    from scorer.cli.answers import answer
     from scorer.report.show import show as show_rows
     from scorer.report.show_values import show_json
 

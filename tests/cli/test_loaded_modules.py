@@ -22,7 +22,7 @@ HEAVY = {
 }  # fmt: skip
 """Not for `scorer --help`: most of the time until it answers would go into these."""
 LATER = {
-    "aiohttp", "cyclopts.validators", "difflib", "duckdb", "http.client", "polars", "prometheus_client",
+    "aiohttp", "attr", "cyclopts", "difflib", "duckdb", "http.client", "polars", "prometheus_client",
     "pyarrow.compute", "pyarrow.dataset", "ray", "rich", "scorer.analysis", "scorer.cli.analysis_commands",
     "scorer.client.http.general", "scorer.engine.dedupe",
     "scorer.inputs.formats.csv_text", "scorer.inputs.formats.json_lines", "scorer.job.distributed_scoring",
