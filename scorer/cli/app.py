@@ -20,6 +20,7 @@ from scorer.cli.plain_run import plain_run
 from scorer.cli.stdio import end_streams, hold_streams, to_stderr
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
+from scorer.processes.file_limit import LEAST, raise_file_limit
 from scorer.processes.memory import end_uncollected, keep_memory_flat, let_idle_threads_sleep, tune_gc
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ def command_line(tokens: Sequence[str] = ()) -> App:
     return app
 
 
+_FEW_FILES = (
+    "This process may have {allowed} files open (`ulimit -n`), and scorer needs "
+    f"{LEAST} and one for each request in flight. Type `ulimit -n 1024`, then the command again. Where that is "
+    "refused, the system or the container sets the limit (`ulimit -Hn`): raise it there."
+)
 _EARLY = "Interrupted before the command was done. Give it again to do the rest."
 
 
@@ -70,6 +76,8 @@ def _exit_code(arguments: list[str]) -> int:
     tune_gc()
     # cyclopts takes a lone "-" for an option that it does not know.
     tokens = [STDIN if argument == "-" else argument for argument in arguments]
+    if (allowed := raise_file_limit()) < LEAST:
+        return _report(SpecError([_FEW_FILES.format(allowed=allowed)]), 2, tokens)
     for token in tokens:
         if any("\udc80" <= character <= "\udcff" for character in token):  # bytes, as Python hands them over
             shown = os.fsencode(token).decode("utf-8", "backslashreplace")

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from scorer.build.assemble import make_client
+from scorer.build.file_limit_checks import check_file_limit
 from scorer.build.first_start import check_first_start
 from scorer.build.plan import RunPlan
 from scorer.errors import OutputError, StorageError, TooManyFailed
@@ -157,8 +158,10 @@ class Job:
 
     async def _check_setup(self) -> None:
         """Before a folder is made: a run that cannot begin leaves none."""
-        if self._scorings.asks_from_here and not self._files.find([self.layout.manifest]):
-            await check_first_start(self.plan.spec)
+        if self._scorings.asks_from_here:
+            check_file_limit(self.plan.spec, self._scorings.workers)
+            if not self._files.find([self.layout.manifest]):
+                await check_first_start(self.plan.spec)
 
     def _revision(self, retry: Retry) -> Revision:
         from scorer.job.retry import revision_of

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ScoringMaker:
     """How the rows of a job are scored; the arguments are those of `Job`.
 
-    `asks_from_here`: the endpoints are asked from this machine.
+    `asks_from_here`: the endpoints are asked from this machine. `workers`: by so many processes.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class ScoringMaker:
         answered: Callable[[float], None] | None,
     ) -> None:
         self._spec = spec
-        self._workers = most_workers(spec, workers)
+        self.workers = most_workers(spec, workers)
         self.asks_from_here = launcher is None and by_hand is None
-        if launcher is None and self._workers > 1:
+        if launcher is None and self.workers > 1:
             from scorer.workers.subprocesses import SubprocessLauncher
 
             launcher = SubprocessLauncher
@@ -91,7 +91,7 @@ class ScoringMaker:
         return DistributedScoring(
             opened,
             self._launcher,
-            workers=self._workers,
+            workers=self.workers,
             gather_s=gather_s(opened.layout),
             canaries=canaries,
             connect=self._connect,

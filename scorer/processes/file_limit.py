@@ -1,0 +1,30 @@
+"""How many files and connections this process may have open at once. Imports nothing of scorer."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+
+LEAST = 64
+"""Below this limit a command cannot surely load its modules and have its own files open."""
+MOST = 65_536
+"""The limit is raised no further: some programs that a command starts go through all numbers below it."""
+
+
+def file_limit() -> int:
+    """The most files and connections that this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_file_limit() -> int:
+    """Raises the soft limit to the hard one, at most to `MOST`. Returns `file_limit` after it.
+
+    Many systems have a soft limit of 256 or 1,024, for programs that call select(2), and a far higher hard one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wished = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+    if soft != resource.RLIM_INFINITY and soft < wished:
+        with suppress(ValueError, OSError):  # macOS has a lower limit that it does not name
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wished, hard))
+    return file_limit()
