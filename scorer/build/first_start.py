@@ -11,15 +11,15 @@ from scorer.config.spec import Spec
 async def check_first_start(spec: Spec) -> None:
     """Raises SetupError where a key is not set or its command prints none.
 
-    Raises SpecError where the replicas of a fleet cannot be found, or a recorded table is missing or has other columns.
-    Of such a table no row is read.
+    Raises SpecError where the replicas of a fleet cannot be found, or a recorded table is missing, has other columns or
+    holds a key twice.
     """
     check_keys(spec)
     for model in spec.all_models:
         if model.provider == "recorded":
-            from scorer.client.recorded import look_at
+            from scorer.client.recorded import check_table
 
-            look_at(path=model.place or "", keys=model.keys, replies=model.replies or "", where=model.where)
+            check_table(path=model.place or "", keys=model.keys, replies=model.replies or "", where=model.where)
         else:
             await asked_key(model, Secrets(secrets_of(model)))
     await check_fleets(spec)

@@ -45,9 +45,9 @@ class Recorded:
     ) -> None:
         self._path = str(path)
         self._keys = tuple(keys)
-        table = _read(self._path, self._keys, replies, where or {})
+        table = _read(self._path, self._keys, replies, where or {}, (*self._keys, replies))
         self._replies = table.column(replies)
-        self._rows = self._index(table.select(self._keys))
+        self._rows = _index(self._path, table.select(self._keys))
 
     def __repr__(self) -> str:
         return f"<Recorded {self._path}, {len(self._rows)} keys>"
@@ -78,24 +78,8 @@ class Recorded:
             )
         return _whole(text) or Completion(text=text, model="recorded", spent=_FREE)
 
-    def _index(self, table: pa.Table) -> dict[tuple[Any, ...], int]:
-        rows: dict[tuple[Any, ...], int] = {}
-        twice: dict[tuple[Any, ...], None] = {}
-        for row, key in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True)):
-            if rows.setdefault(key, row) != row:
-                twice[key] = None
-        if twice:
-            shown = "; ".join(self._named(key) for key in list(twice)[:_SHOWN_DUPLICATES])
-            raise SpecError(
-                [
-                    f"model.keys: {len(twice)} keys occur more than once in {self._path}: {shown}. "
-                    "Add a key column, or narrow the table with where."
-                ]
-            )
-        return rows
-
     def _named(self, key: Sequence[Any]) -> str:
-        return ", ".join(f"{name} = {value!r}" for name, value in zip(self._keys, key, strict=True))
+        return _named(self._keys, key)
 
 
 _FREE = Spent(attempts=1, cost_pico=0)
@@ -125,21 +109,47 @@ def _whole(text: str) -> Completion | None:
     )
 
 
-def look_at(
-    *, path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any] | None = None
+def check_table(*, path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any] | None = None) -> None:
+    """Reads the keys of the table that `Recorded` would read. Raises SpecError as it does, unless for the replies."""
+    _index(path, _read(path, keys, replies, where or {}, keys))
+
+
+def _index(path: str, keys: pa.Table) -> dict[tuple[Any, ...], int]:
+    """The row of each key. Raises SpecError where one occurs twice."""
+    rows: dict[tuple[Any, ...], int] = {}
+    twice: dict[tuple[Any, ...], None] = {}
+    for row, key in enumerate(zip(*(column.to_pylist() for column in keys.columns), strict=True)):
+        if rows.setdefault(key, row) != row:
+            twice[key] = None
+    if twice:
+        shown = "; ".join(_named(keys.column_names, key) for key in list(twice)[:_SHOWN_DUPLICATES])
+        raise SpecError(
+            [
+                f"model.keys: {len(twice)} keys occur more than once in {path}: {shown}. "
+                "Add a key column, or narrow the table with where."
+            ]
+        )
+    return rows
+
+
+def _named(names: Sequence[str], key: Sequence[Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in zip(names, key, strict=True))
+
+
+def _look_at(
+    path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any]
 ) -> tuple[ds.Dataset, pc.Expression | None]:
-    """The table that `Recorded` would read, and the condition on its rows. Reads the schema alone.
+    """The table, and the condition on its rows. Reads the schema alone.
 
     Raises SpecError where there is no such table, or it lacks a column or holds another type there.
     """
-    where = where or {}
     try:
         schema = ds.dataset(path, format="parquet").schema
         # Arrow cannot filter views yet; as large strings it can.
         schema = pa.schema([field.with_type(_without_views(field.type)) for field in schema])
         dataset = ds.dataset(path, format="parquet", schema=schema)
     except (OSError, pa.ArrowInvalid) as error:
-        raise SpecError([f"model.path: {path!r} cannot be read as Parquet ({error})."]) from None
+        raise _unreadable(path, error) from None
     problems = [] if keys else ["model.keys: empty; name the columns that tell the rows of the table apart."]
     for name, columns in (("keys", keys), ("replies", (replies,)), ("where", tuple(where))):
         problems += [
@@ -171,14 +181,22 @@ def look_at(
     return dataset, condition
 
 
-def _read(path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any]) -> pa.Table:
-    dataset, condition = look_at(path=path, keys=keys, replies=replies, where=where)
-    table = dataset.to_table(columns=list(dict.fromkeys((*keys, replies))), filter=condition)
+def _read(path: str, keys: Sequence[str], replies: str, where: Mapping[str, Any], columns: Sequence[str]) -> pa.Table:
+    """Some columns of the table's rows. Raises SpecError where it has none, or cannot be read."""
+    dataset, condition = _look_at(path, keys, replies, where)
+    try:
+        table = dataset.to_table(columns=list(dict.fromkeys(columns)), filter=condition)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, error) from None
     if not table.num_rows:
         raise SpecError(
             [f"model.where: {dict(where)!r} leaves no row of {path!r}." if where else f"{path!r} is empty."]
         )
     return table
+
+
+def _unreadable(path: str, error: Exception) -> SpecError:
+    return SpecError([f"model.path: {path!r} cannot be read as Parquet ({error})."])
 
 
 def _equal(name: str, value: Any, kind: pa.DataType) -> pc.Expression | None:

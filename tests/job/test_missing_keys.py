@@ -58,11 +58,20 @@ def test_a_key_command_that_fails_makes_no_folder(tmp_path: Path, model: dict[st
     assert not Path(run.out).exists()
 
 
+REPLIES = {"id": ["r0", "r1", "r2"], "said": ["Score: 1", "Score: 2", "Score: 3"]}
+
+
 @pytest.mark.parametrize(
-    ("columns", "said"), [(None, "cannot be read as Parquet"), (["id"], "no column 'said'"), (["id", "said"], "")]
+    ("replies", "said"),
+    [
+        (None, "cannot be read as Parquet"),
+        ({"id": REPLIES["id"]}, "no column 'said'"),
+        ({**REPLIES, "id": ["r0", "r1", "r1"]}, "1 keys occur more than once in .*: id = 'r1'. Add a key column"),
+        (REPLIES, ""),
+    ],
 )
 def test_a_recorded_table_that_cannot_serve_makes_no_folder(
-    tmp_path: Path, columns: list[str] | None, said: str
+    tmp_path: Path, replies: dict[str, list[str]] | None, said: str
 ) -> None:
     run, table = Run(tmp_path, 3), tmp_path / "replies.parquet"
     tree: dict[str, Any] = {
@@ -71,9 +80,8 @@ def test_a_recorded_table_that_cannot_serve_makes_no_folder(
         "model": {"provider": "recorded", "path": str(table), "keys": ["id"], "replies": "said"},
         "output": {"path": run.out},
     }
-    if columns is not None:
-        replies = pa.table({"id": ["r0", "r1", "r2"], "said": ["Score: 1", "Score: 2", "Score: 3"]})
-        pq.write_table(replies.select(columns), table)
+    if replies is not None:
+        pq.write_table(pa.table(replies), table)
     if not said:
         assert scorer.run(tree).scored == 3
         return

@@ -22,8 +22,14 @@ READ_BUFFER = 1024 * 1024
 """With pre_buffer off, pyarrow reads a column chunk through a buffer of this size instead of whole (63 against 403 MB
 for the first rows of a 339 MB row group)."""
 MAGIC = b"PAR1"
+ENCRYPTED_MAGIC = b"PARE"
+"""The end of a file whose footer is encrypted."""
+SIGNATURE_BYTES = 28
+"""A signature behind a plain footer, within its length: columns are encrypted. pyarrow ends the process with signal 6
+when it is asked about such a column's metadata."""
+ENCRYPTED = "columns of it are encrypted, and scorer takes no key"
 TAIL_BYTES = 8
-"""The last bytes of a file: the length of the footer, and MAGIC."""
+"""The last bytes of a file: the length of the footer, and MAGIC or ENCRYPTED_MAGIC."""
 END_BYTES = 64 * 1024
 
 
@@ -38,7 +44,11 @@ class Parquet:
         begins, end = file.read(len(MAGIC)), _end(file, size)
         if begins == MAGIC and (not end.endswith(MAGIC) or size < 3 * len(MAGIC)):
             raise Unfinished("has no footer")
+        if end.endswith(ENCRYPTED_MAGIC):
+            raise ValueError(ENCRYPTED)
         with pq.ParquetFile(pa.BufferReader(end), pre_buffer=False) as parquet:
+            if _footer_bytes(end) - parquet.metadata.serialized_size == SIGNATURE_BYTES:
+                raise ValueError(ENCRYPTED)
             schema = parquet.schema_arrow
             return Contents(parquet.metadata.num_rows, _mark(end), schema, schema, ended=True)
 
