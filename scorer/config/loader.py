@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from scorer.config.addresses import fleet_problem, is_plain, names_fleet
 from scorer.config.literal_secrets import REFERENCE, leaks
-from scorer.config.messages import sentences, without_invalid_keys
+from scorer.config.messages import beyond_64_bits, sentences, without_invalid_keys
 from scorer.config.out_folder import STDIN
 from scorer.config.spec import Model, Spec
 from scorer.errors import SpecError
@@ -34,7 +34,7 @@ def read_toml(path: str, text: str | None = None) -> dict[str, Any]:
         raise SpecError([f"{path} cannot be read: {error.strerror}. Give a readable run file."]) from error
     except UnicodeDecodeError as error:
         raise SpecError([f"{path} is not UTF-8 text (byte {error.start}). A run file is TOML in UTF-8."]) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a TOMLDecodeError, or a number of more than 4,300 digits
         raise SpecError([f"{path} is not TOML: {error}. Strings need quotes, tables [brackets]."]) from error
 
 
@@ -107,7 +107,7 @@ def assignments(sets: Sets) -> Iterator[tuple[str, str, Any]]:
         path, equals, text = str(item).partition("=")
         try:
             value = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             value = text
         yield str(item), path if equals else "", value
 
@@ -120,9 +120,9 @@ def parse(tree: Mapping[str, Any]) -> tuple[Spec | None, list[str]]:
     """
     try:
         spec: Spec | None = Spec.model_validate(tree)
-        problems = []
+        problems = beyond_64_bits(tree)
     except ValidationError as error:
-        problems = sentences(error, tree)
+        problems = [*beyond_64_bits(tree), *sentences(error, tree)]
         spec = without_invalid_keys(tree)
     reported = {_subject(problem) for problem in problems}
     more = [problem for problem in _conflicts(spec) if _subject(problem) not in reported] if spec is not None else []

@@ -120,6 +120,20 @@ def shown(name: str, value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def beyond_64_bits(value: Any, key: str = "") -> list[str]:
+    """One sentence for each whole number of a tree of the run file that TOML, JSON and Arrow do not hold."""
+    if isinstance(value, Mapping):
+        return [found for name, one in value.items() for found in beyond_64_bits(one, f"{key}.{name}".lstrip("."))]
+    if isinstance(value, list | tuple):
+        return [found for place, one in enumerate(value) for found in beyond_64_bits(one, f"{key}[{place}]")]
+    if not isinstance(value, int) or -(2**63) <= value < 2**63:
+        return []
+    given = shown(key.rpartition(".")[2], value)
+    return [
+        f"{key} = {given} must be within 64 bits: from {-(2**63)} to {2**63 - 1}. Write a text in quotes for an id."
+    ]
+
+
 def looks_random(text: str) -> bool:
     """True for a word of 32 or more characters with lower-case letters, upper-case letters and digits: likely a key."""
     return _RANDOM.fullmatch(text) is not None and _IDS.match(text) is None
