@@ -36,7 +36,7 @@ ROWS = 200_000
 
 
 def seconds(mode: str, options: argparse.Namespace, fixed: int | None, until: int) -> dict[int, list[int]]:
-    """By the judge's books: requests, ok replies, 429s and tokens of each second of a run; `fixed` None is auto."""
+    """By the judge's counters: requests, ok replies, 429s and tokens of each second of a run; `fixed` None is auto."""
     mine, theirs = judge.cores()
     settings = {"capacity": options.places, "capacity_mode": mode, "latency_median_s": options.latency}
     with judge.rehearsal(theirs, **settings) as process, tempfile.TemporaryDirectory(prefix="bench-auto-") as folder:
@@ -52,12 +52,12 @@ def seconds(mode: str, options: argparse.Namespace, fixed: int | None, until: in
                 time.sleep(max(0.0, began + second - time.monotonic()))
                 if part is not None:
                     process.configure(capacity=int(part * options.places))
-            books = process.stats()
+            stats = process.stats()
             over = child.poll()
             child.send_signal(signal.SIGINT)
         if over is not None or child.returncode != Interrupted.exit_code:
             raise SystemExit(f"scorer ended by itself, with {child.returncode}, before the time was over")
-    return {second: counts for second, *counts in books["timeline"]}
+    return {second: counts for second, *counts in stats["timeline"]}
 
 
 def pace(counts: dict[int, list[int]], start: int, end: int) -> float:

@@ -48,7 +48,7 @@ WHO = ("scorer", "cookbook", "curator")
 
 
 def use(who: str, case: dict[str, Any], changes: dict[int, float], options: argparse.Namespace) -> dict[str, Any]:
-    """Runs against a judge with these limits for a minute and reads its books."""
+    """Runs against a judge with these limits for a minute and reads its counters."""
     mine, theirs = judge.cores()
     limits = {
         "requests_per_minute": options.requests_per_minute,
@@ -71,12 +71,12 @@ def use(who: str, case: dict[str, Any], changes: dict[int, float], options: argp
                 time.sleep(max(0.0, began + second - time.monotonic()))
                 if part is not None:
                     process.configure(tokens_per_minute=part * limits["tokens_per_minute"])
-            books = process.stats()
+            stats = process.stats()
             over = child.poll()
             child.send_signal(signal.SIGINT if who == "scorer" else signal.SIGKILL)
         if over is not None or (who == "scorer" and child.returncode != Interrupted.exit_code):
             raise SystemExit(f"{who} ended by itself, with {child.returncode}, before the minute was over")
-    seconds = {second: counts for second, *counts in books["timeline"]}
+    seconds = {second: counts for second, *counts in stats["timeline"]}
     stretches = []
     edges = [FIRST_S, *changes, LAST_S]
     for start, end, part in zip(edges, edges[1:], [1.0, *changes.values()], strict=False):
@@ -90,7 +90,7 @@ def use(who: str, case: dict[str, Any], changes: dict[int, float], options: argp
         }
         stretches.append({"from_s": start, "to_s": end, "r429": throttled, "shares": shares})
     share = sum((s["to_s"] - s["from_s"]) * max(s["shares"].values()) for s in stretches) / (LAST_S - FIRST_S)
-    return {**limits, "share": share, "stretches": stretches, "r429": books["r429"], "ok": books["ok"]}
+    return {**limits, "share": share, "stretches": stretches, "r429": stats["r429"], "ok": stats["ok"]}
 
 
 def main() -> None:

@@ -161,15 +161,15 @@ def _cell(value: float | None, digits: int = 0) -> str:
 
 
 def smoke() -> dict[str, Any]:
-    """Ours and the bare loop do 500 rows each; the judge's own books say so too."""
+    """Ours and the bare loop do 500 rows each; the judge's own counters say so too."""
     with judge.rehearsal(None, latency_median_s=0) as process:
         for name in ("bare", "scorer"):
             process.reset()
             measure(name, SMOKE_ROWS, process.url, 64, None)
-            books = process.stats()
-            if (books["rows_paid"], books["paid_again"]) != (SMOKE_ROWS, 0):
+            stats = process.stats()
+            if (stats["rows_paid"], stats["paid_again"]) != (SMOKE_ROWS, 0):
                 raise SystemExit(
-                    f"{name}: the judge was paid for {books['rows_paid']} rows, {books['paid_again']} twice"
+                    f"{name}: the judge was paid for {stats['rows_paid']} rows, {stats['paid_again']} twice"
                 )
     return {"smoke": "passed", "rows": SMOKE_ROWS}
 

@@ -136,7 +136,7 @@ def soak(options: argparse.Namespace, folder: str) -> dict[str, Any]:
                 break
             kills += 1
             print(f"kill {kills} after {time.monotonic() - began:.0f} s, {judge.stats()['rows_paid']} rows", flush=True)
-        seconds, books = time.monotonic() - began, judge.stats()
+        seconds, stats = time.monotonic() - began, judge.stats()
     if code:
         raise SystemExit(f"scorer run ended with {code}: {life.said}")
     verified = subprocess.run([sys.executable, "-m", "scorer", "verify", f"{folder}/out"], cwd=ROOT, check=False)
@@ -148,10 +148,10 @@ def soak(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         "kills": kills,
         "wrong": wrong_rows(folder, options.rows),
         "verify": verified.returncode,
-        "requests": books["requests"],
-        "faults": books["faults"],
-        "paid_again": books["paid_again"],
-        "paid_again_a_kill": round(books["paid_again"] / max(1, kills), 1),
+        "requests": stats["requests"],
+        "faults": stats["faults"],
+        "paid_again": stats["paid_again"],
+        "paid_again_a_kill": round(stats["paid_again"] / max(1, kills), 1),
         "bound_a_kill": options.in_flight + 2 * FLUSH_ROWS,
         "resident_mb": [quarters(life.samples, 0) for life in longest],
         "open_files": [quarters(life.samples, 1) for life in longest],

@@ -47,7 +47,7 @@ def judge_process() -> Iterator[RehearsalProcess]:
 
 @pytest.fixture
 def judge(judge_process: RehearsalProcess) -> RehearsalProcess:
-    """The rehearsal judge as `JUDGE` says, with empty books; whatever the test before made of it is gone."""
+    """The rehearsal judge as `JUDGE` says, with an empty request log; whatever the test before made of it is gone."""
     judge_process.configure(**asdict(JUDGE))
     wait_until(lambda: judge_process.stats()["in_flight"] == 0)  # of processes that were killed; they would be counted
     judge_process.reset()

@@ -113,7 +113,7 @@ class Hostile(FakeTransport):
 def start(
     folder: Path, judge: Hostile, *, rows: int = 400, extra: dict[str, Any] | None = None, **limits: Any
 ) -> Totals:
-    """One start of a run over so many rows, to its end or to its cap; what the books say then."""
+    """One start of a run over so many rows, to its end or to its cap; the ledger's totals then."""
     (folder / "in").mkdir(exist_ok=True)
     ids = pa.array([f"r{number}" for number in range(rows)])
     pq.write_table(pa.table({"id": ids, "response": pa.array(["some words " * 20] * rows)}), folder / "in/a.parquet")
@@ -163,9 +163,9 @@ def test_cap_is_exceeded_by_a_few_requests_where_the_judge_bills_more_than_was_r
 ) -> None:
     hostile = judge()
     limits = {"max_tokens": 60_000} if cap == "tokens" else {"max_usd": 0.06}
-    books = start(tmp_path, hostile, **limits)
+    totals = start(tmp_path, hostile, **limits)
     tokens, pico = hostile.worst
-    assert (books.tokens, books.money_pico) == (hostile.tokens, hostile.pico)
+    assert (totals.tokens, totals.money_pico) == (hostile.tokens, hostile.pico)
     if cap == "tokens":
         assert hostile.tokens <= 60_000 + OPENING * tokens
     else:
@@ -176,8 +176,8 @@ def test_cap_is_exceeded_by_a_few_requests_where_the_judge_bills_more_than_was_r
 def test_cap_counts_earlier_starts_and_every_start_has_an_opening(judge: Callable[[], Hostile], tmp_path: Path) -> None:
     hostile, before = judge(), 0
     for cap in (300_000, 600_000, 600_000):
-        books = start(tmp_path, hostile, max_tokens=cap)
-        assert books.tokens == hostile.tokens
+        totals = start(tmp_path, hostile, max_tokens=cap)
+        assert totals.tokens == hostile.tokens
         assert hostile.tokens <= max(before, cap) + OPENING * hostile.worst[0]
         before = hostile.tokens
 
@@ -185,9 +185,9 @@ def test_cap_counts_earlier_starts_and_every_start_has_an_opening(judge: Callabl
 @pytest.mark.parametrize("stated", [zeros, nonsense, lambda *_: None])
 def test_cap_counts_the_reservation_where_the_judge_reports_no_usage(stated: StatedUsage, tmp_path: Path) -> None:
     hostile = Hostile(stated)
-    books = start(tmp_path, hostile, max_tokens=20_000)
-    assert hostile.tokens <= books.tokens <= 20_000
-    assert books.maybe_requests > 0
+    totals = start(tmp_path, hostile, max_tokens=20_000)
+    assert hostile.tokens <= totals.tokens <= 20_000
+    assert totals.maybe_requests > 0
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_cap_reserves_the_output_that_extra_asks_for(extra: dict[str, Any], tmp_
         return int(limit) * max(body.get("n", 1), body.get("best_of", 1))
 
     hostile = Hostile(completion=fills)
-    books = start(tmp_path, hostile, extra=extra, max_tokens=30_000, max_usd=0.03)
-    assert (books.tokens, books.money_pico) == (hostile.tokens, hostile.pico)
+    totals = start(tmp_path, hostile, extra=extra, max_tokens=30_000, max_usd=0.03)
+    assert (totals.tokens, totals.money_pico) == (hostile.tokens, hostile.pico)
     assert hostile.tokens <= 30_000
     assert hostile.pico <= 0.03 * 10**12
     assert len(hostile.bills) > 2
@@ -222,10 +222,10 @@ def test_nonsense_usage_costs_its_reservation_and_no_time(tmp_path: Path) -> Non
         return honest(10**12 if number == 30 else 40_000_000 if number == 60 else prompt, completion, number)
 
     hostile = Hostile(once)
-    books = start(tmp_path, hostile, max_usd=10, tokens_per_minute=2_000_000)
+    totals = start(tmp_path, hostile, max_usd=10, tokens_per_minute=2_000_000)
     assert len(hostile.bills) == 400
-    assert books.maybe_requests == 2
-    assert books.tokens < hostile.tokens + 2 * 1000
+    assert totals.maybe_requests == 2
+    assert totals.tokens < hostile.tokens + 2 * 1000
     assert max(hostile.sent_at) < 30
 
 
@@ -234,10 +234,10 @@ def test_usage_of_a_whole_context_window_delays_a_rate_by_at_most_a_minute(tmp_p
         return honest(1_900_000 if number == 30 else prompt, completion, number)
 
     hostile = Hostile(once)
-    books = start(tmp_path, hostile, max_usd=10, tokens_per_minute=100_000)
+    totals = start(tmp_path, hostile, max_usd=10, tokens_per_minute=100_000)
     assert len(hostile.bills) == 400
-    assert books.requests == 400
-    assert books.tokens == hostile.tokens - hostile.bills[30][0] + 1_900_000
+    assert totals.requests == 400
+    assert totals.tokens == hostile.tokens - hostile.bills[30][0] + 1_900_000
     # At 100,000 tokens a minute 400 rows take a minute; the debt is another.
     assert max(hostile.sent_at) < 4 * 60
 
@@ -255,8 +255,8 @@ def test_opening_lasts_one_round_trip(tmp_path: Path) -> None:
 def test_cap_is_exceeded_by_requests_in_flight_where_the_judge_reasons_now_and_then(tmp_path: Path) -> None:
     """The few requests that open the run show nothing of it."""
     hostile = Hostile(thoughts_in_total, completion=lambda _, number: 4000 if number % 10 == 9 else 3)
-    books = start(tmp_path, hostile, max_tokens=30_000)
-    assert books.tokens == hostile.tokens
+    totals = start(tmp_path, hostile, max_tokens=30_000)
+    assert totals.tokens == hostile.tokens
     assert hostile.tokens <= 30_000 + 64 * hostile.worst[0]
     assert len(hostile.bills) <= OPENING + 2 * 64
 
@@ -271,8 +271,8 @@ def test_cap_is_exceeded_by_requests_in_flight_where_a_gateway_changes_its_promp
         return reply
 
     hostile.post = post  # type: ignore[method-assign]
-    books = start(tmp_path, hostile, rows=2000, max_tokens=120_000)
-    assert books.tokens == hostile.tokens
+    totals = start(tmp_path, hostile, rows=2000, max_tokens=120_000)
+    assert totals.tokens == hostile.tokens
     assert hostile.tokens <= 120_000 + 64 * hostile.worst[0]
     dear = [bill for bill in hostile.bills if bill[0] > 20_000]
     assert 0 < len(dear) <= 64

@@ -71,14 +71,14 @@ def test_run_gives_every_row_exactly_one_result_whatever_the_judge_does(
     tables = {**TABLES, "model": {**TABLES["model"], "timeout_s": 4.0}, "limits": {"concurrency": 128}}
     ran = scorer("run", run_file(tmp_path, judge.url, **tables), "--json")
     assert ran.code == 0, ran.err
-    rows, books, asked = whole(tmp_path), judge.stats(), judge.rows()
-    assert set(books["faults"]) == set(FAULTS)
+    rows, stats, asked = whole(tmp_path), judge.stats(), judge.rows()
+    assert set(stats["faults"]) == set(FAULTS)
     assert [row["attempts"] for row in rows] == [asked[row["id"]]["recv"] for row in rows]
     # Only a paid reply without a verdict is asked again.
-    assert books["paid_again"] <= books["faults"]["prose"] + books["faults"]["null"]
+    assert stats["paid_again"] <= stats["faults"]["prose"] + stats["faults"]["null"]
     assert Counter(row["error"] for row in rows)[None] >= ROWS - 3
     value = ran.json()
-    assert value["prompt_tokens"] + value["completion_tokens"] <= books["prompt_tokens"] + books["completion_tokens"]
+    assert value["prompt_tokens"] + value["completion_tokens"] <= stats["prompt_tokens"] + stats["completion_tokens"]
     assert scorer("verify", tmp_path / "out").code == 0
 
 
@@ -115,8 +115,8 @@ def test_kill_loses_no_stored_row_and_changes_no_score(
     last = scorer("run", run, "--json")
     assert last.code == 0, last.err
     assert [row["score"] for row in whole(tmp_path)] == [own_score(f"r{number}") for number in range(ROWS)]
-    books = judge.stats()
-    assert books["paid_again"] - books["faults"]["prose"] <= kills * (IN_FLIGHT + 2 * FLUSH_ROWS)
+    stats = judge.stats()
+    assert stats["paid_again"] - stats["faults"]["prose"] <= kills * (IN_FLIGHT + 2 * FLUSH_ROWS)
     assert scorer("verify", tmp_path / "out").code == 0
 
 
@@ -136,13 +136,13 @@ def test_cap_holds_by_the_judges_own_count_across_a_kill(
     stopped = scorer("run", run)
     assert stopped.code == 3, stopped.err
     assert f"limits.{cap} = {most:g} is used up" in stopped.err
-    books = judge.stats()
-    assert killed_at < books["rows_paid"] < ROWS
-    output = books["completion_tokens"] + books["lost_completion_tokens"]
-    prompt = books["prompt_tokens"] + books["lost_prompt_tokens"]
+    stats = judge.stats()
+    assert killed_at < stats["rows_paid"] < ROWS
+    output = stats["completion_tokens"] + stats["lost_completion_tokens"]
+    prompt = stats["prompt_tokens"] + stats["lost_prompt_tokens"]
     assert (prompt + output if cap == "max_tokens" else (prompt + 2 * output) / 1e6) <= most
     assert scorer("run", run).code == 3
-    assert judge.stats()["requests"] - books["requests"] <= 1
+    assert judge.stats()["requests"] - stats["requests"] <= 1
 
 
 class _Gossip(BaseHTTPRequestHandler):

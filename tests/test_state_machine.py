@@ -208,8 +208,8 @@ class Folder(RuleBasedStateMachine):
             assert was or new, f"row {number} has a result that nobody gave"
         again = {number for number in asked if number in self.stored} - self.may_ask
         assert not again, f"rows {again} were stored and asked again"
-        books = status(LocalFiles(), self.made.out) if load_or_none(self.layout) else None
-        assert books is None or books.requests >= self.made.wire.billed, "a bill is in no book"
+        known = status(LocalFiles(), self.made.out) if load_or_none(self.layout) else None
+        assert known is None or known.requests >= self.made.wire.billed, "a bill is in no ledger"
         self.stored, self.before, self.may_ask = found, self.made.wire.asked.copy(), set()
         for number, stored in found.items():
             self.ever.setdefault(number, set()).add(stored)

@@ -97,7 +97,7 @@ class Downloads:
         return Results(self._api, chunk, lambda: file).found
 
     async def read_twins(self, one: OpenChunk) -> None:
-        """Books those second batches of a chunk that have ended. Raises TransientError."""
+        """Enters the bills of a chunk's second batches that have ended. Raises TransientError."""
         durable, chunk = self._durable, one.chunk
         for batch_id in sorted(chunk.twins_open):
             entry = twin_entry(chunk.nonce, batch_id)

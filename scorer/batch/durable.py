@@ -47,7 +47,7 @@ class Durable:
         return sum(lines["tokens"].to_pylist()), sum(lines["pico"].to_pylist())
 
     async def settle(self, model: BatchModel, chunk: Chunk, results: Results | None, entry: str = "") -> None:
-        """Books the lines of a chunk. `results` None: nothing was billed."""
+        """Enters the bills of a chunk's lines in the ledger. `results` None: nothing was billed."""
         lines = await self.offload(self.chunks.lines, chunk.nonce)
         bunches = line_bills(model, lines, results)
         while (bills := await self.offload(next, bunches, None)) is not None:
@@ -55,7 +55,7 @@ class Durable:
         await self.ledger.written()
 
     async def lose(self, chunk: Chunk) -> None:
-        """Books all lines of a chunk whose batch is gone as possibly billed."""
+        """Enters all lines of a chunk whose batch is gone as possibly billed."""
         lines = await self.offload(self.chunks.lines, chunk.nonce)
         worst = zip(lines["tokens"].to_pylist(), lines["pico"].to_pylist(), strict=True)
         bills = [LineBill(line, tokens, pico, None) for line, (tokens, pico) in enumerate(worst)]
@@ -68,7 +68,7 @@ class Durable:
         await self.settle(model, one.chunk, None)
 
     async def strike(self, one: OpenChunk, why: str) -> None:
-        """Closes a chunk of which nothing was billed or all is booked, in its log, then in the ledger."""
+        """Closes a chunk of which nothing was billed or all is in the ledger, in its log, then in the ledger."""
         await self.mark(one, Event("closed", why))
         self.ledger.close_batch(one.chunk.nonce)
         await self.ledger.written()

@@ -156,7 +156,7 @@ class Exchange:
             raise SetupError(
                 f"{error} This run made that batch, and its provider does not know it. Check model.base_url and the "
                 "key: they have to be those of the start that made it. If it was deleted there, its requests are "
-                "booked at their worst case 48 hours after it was made, and asked again."
+                "counted at their worst case 48 hours after it was made, and asked again."
             ) from error
 
     async def cancel(self, chunk: Chunk) -> None:

@@ -61,8 +61,8 @@ class OpenChunk:
     """A chunk with what is known of it in this process.
 
     `rows` are its rows by shard, each once, sorted. `index` and `results` are there once it is fetched. `kept` are the
-    rows whose replies in it are still needed, `settled` says that it is booked. `answered` and `setup` say whether a
-    reply could be read, and the last complaint of the set-up.
+    rows whose replies in it are still needed, `settled` says that its bills are in the ledger. `answered` says whether
+    a reply could be read, `setup` is the last complaint of the set-up.
     """
 
     chunk: Chunk

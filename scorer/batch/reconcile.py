@@ -48,7 +48,7 @@ class Prove:
 
 @dataclass(frozen=True, slots=True)
 class TakeTwin:
-    """A second batch of the chunk: book it at the chunk's worst, mark it, then cancel it."""
+    """A second batch of the chunk: enter it in the ledger at the chunk's worst, mark it, then cancel it."""
 
     nonce: str
     batch_id: str

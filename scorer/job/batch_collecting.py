@@ -128,7 +128,7 @@ class Collecting:
         await offload(state.chunks.load, one, await offload(state.files.lines, one.chunk.nonce))
 
     async def _take(self, one: OpenChunk) -> None:
-        """Books a fetched chunk, stores the rows that are finished by it, and says what the others lack.
+        """Enters a fetched chunk's bills, stores the rows that are finished by it, and says what the others lack.
 
         A row that is in another live chunk, of another model, waits for that.
         """

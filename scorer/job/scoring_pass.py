@@ -134,7 +134,7 @@ class ScoringPass:
         ledger = folder.open_ledger(
             self._plan, self._manifest, job.files, offload=job.offload, wall_s=job.wall_s, say=job.callbacks.say
         )
-        store.write_after(ledger.booked)
+        store.write_after(ledger.costs_written)
         partial = PartialRows(job.files, job.layout.partial, self._plan.fingerprint, say=job.callbacks.say)
         await job.offload(partial.open)
         opened = OpenRun(

@@ -54,7 +54,7 @@ class Chunk:
     """A chunk as its log leaves it. `requests` is the number of its lines.
 
     `ruled_out` are batches that are not its own, or failed and billed nothing. `twins` are further batches of its
-    nonce, which were booked and cancelled; those in `twins_open` have not been read yet.
+    nonce, which were entered in the ledger and cancelled; those in `twins_open` have not been read yet.
     """
 
     nonce: str

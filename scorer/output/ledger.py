@@ -195,7 +195,7 @@ class Ledger(PeriodicService):
                 self._called = coming
                 await self._flush(wanted)
 
-    async def booked(self) -> None:
+    async def costs_written(self) -> None:
         """Returns once the requests whose rows are known are durable, so that no row is stored without its cost.
 
         If `strict` they are. A row is not held back where the ledger cannot be written: `close` enters its cost.

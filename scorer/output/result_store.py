@@ -22,9 +22,9 @@ class ResultStore:
         self.on_row: OnRow | None = None
         """Called with each row that has a result, and its score."""
 
-    def write_after(self, booked: Callable[[], Awaitable[None]]) -> None:
-        """From now on results are written once `booked` returned, which enters their requests in the ledger."""
-        self._writer.write_after(booked)
+    def write_after(self, costs_written: Callable[[], Awaitable[None]]) -> None:
+        """From now on results are written once `costs_written` returned, which enters their requests in the ledger."""
+        self._writer.write_after(costs_written)
 
     def add(self, result: Result) -> None:
         """Takes a result; it is durable once a flush has written it."""

@@ -86,11 +86,11 @@ class SegmentWriter(PeriodicService):
         self._room = asyncio.Event()
         self._on_room: list[Callable[[], None]] = []
         self._writing = asyncio.Lock()
-        self._booked: Callable[[], Awaitable[None]] | None = None
+        self._costs_written: Callable[[], Awaitable[None]] | None = None
 
-    def write_after(self, booked: Callable[[], Awaitable[None]]) -> None:
-        """From now on results are written once `booked` returned: it is called after the last of them was added."""
-        self._booked = booked
+    def write_after(self, costs_written: Callable[[], Awaitable[None]]) -> None:
+        """From now on results are written once `costs_written` returned; it is called after the last was added."""
+        self._costs_written = costs_written
 
     def measure_with(self, measure: Measure | None) -> None:
         """From now on `measure` adds the automatic metrics."""
@@ -214,8 +214,8 @@ class SegmentWriter(PeriodicService):
         """Writes the results of some shards on one thread. Those of a shard that fails stay gathered; the failures."""
         taken = [(self._hooks.unfinished(key[0]), key[1], self._gathered.pop(key)) for key in keys]
         try:
-            if self._booked is not None:
-                await self._booked()
+            if self._costs_written is not None:
+                await self._costs_written()
             outcomes = await self._offload(self._result_files.write, taken)
         except BaseException as error:
             for key, (_, _, gathered) in zip(keys, taken, strict=True):

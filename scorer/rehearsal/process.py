@@ -85,7 +85,7 @@ class RehearsalProcess:
         self.config = self.config.changed(changes)
 
     def reset(self) -> None:
-        """Empty books, full buckets, the draws from their beginning."""
+        """An empty request log, full buckets, the draws from their beginning."""
         self._ask("/reset", b"")
 
     def _ask(self, path: str, body: bytes | None = None) -> Any:

@@ -16,7 +16,7 @@ nothing worked out. lost: worked out, then damaged or dropped on the way; whethe
 
 
 @dataclass(slots=True)
-class RowBook:
+class RowCounts:
     """Requests received for one row, whole completions paid, those delivered to an open connection, answers lost."""
 
     recv: int = 0
@@ -53,7 +53,7 @@ class RequestLog:
         self.charged_tokens = 0
         self.paid = Counter[str]()
         self.lost = Counter[str]()
-        self.rows: dict[str, RowBook] = {}
+        self.rows: dict[str, RowCounts] = {}
         self.rows_paid = 0
         self.rows_paid_twice = 0
         self._seconds: dict[int, list[int]] = {}
@@ -86,12 +86,12 @@ class RequestLog:
         elif fate == "ok":
             second[1] += 1
             self.paid.update(_tokens(bill))
-            book = self._row(row)
-            book.paid += 1
-            self.rows_paid += book.paid == 1
-            self.rows_paid_twice += book.paid == 2
+            counts = self._row(row)
+            counts.paid += 1
+            self.rows_paid += counts.paid == 1
+            self.rows_paid_twice += counts.paid == 2
             if delivered:
-                book.delivered += 1
+                counts.delivered += 1
                 self.delivered += 1
 
     def stats(self) -> dict[str, Any]:
@@ -117,11 +117,11 @@ class RequestLog:
             "timeline": [[second, *counts] for second, counts in sorted(self._seconds.items())],
         }
 
-    def _row(self, row: str) -> RowBook:
-        book = self.rows.get(row)
-        if book is None:
-            book = self.rows[row] = RowBook()
-        return book
+    def _row(self, row: str) -> RowCounts:
+        counts = self.rows.get(row)
+        if counts is None:
+            counts = self.rows[row] = RowCounts()
+        return counts
 
     def _second(self, now: float) -> list[int]:
         self.now = max(self.now, now)

@@ -81,7 +81,7 @@ class RehearsalServer:
         self.batches.configure(config.batch)
 
     def reset(self) -> None:
-        """Empty books, full buckets, the draws from their beginning."""
+        """An empty request log, full buckets, the draws from their beginning."""
         self._rng.seed(self.config.seed)
         self.judge.reset(self._loop.time())
         self._new_batches()
@@ -125,7 +125,7 @@ class RehearsalServer:
         elif path == "/payments":
             return _json(200, orjson.dumps(self.batches.payments()))
         elif path == "/rows":
-            return _json(200, orjson.dumps(self.judge.books.rows))
+            return _json(200, orjson.dumps(self.judge.request_log.rows))
         elif path.endswith("/models"):
             return _json(200, self.judge.models())
         elif path == "/health":

@@ -59,7 +59,7 @@ class RehearsalJudge:
 
     def __init__(self, config: RehearsalConfig, now: float = 0.0, epoch: float = 0.0) -> None:
         self.epoch = epoch
-        self.books = RequestLog(now)
+        self.request_log = RequestLog(now)
         self.answers = 0
         """In batches."""
         self.vocabulary = Vocabulary()
@@ -70,10 +70,9 @@ class RehearsalJudge:
         self.configure(config, now)
 
     def __repr__(self) -> str:
-        fates = ", ".join(f"{n} {fate}" for fate, n in sorted(self.books.fates.items()))
-        return (
-            f"<RehearsalJudge {self.books.requests} requests: {fates or 'none answered'}, {self.books.in_flight} open>"
-        )
+        log = self.request_log
+        fates = ", ".join(f"{n} {fate}" for fate, n in sorted(log.fates.items()))
+        return f"<RehearsalJudge {log.requests} requests: {fates or 'none answered'}, {log.in_flight} open>"
 
     def configure(self, config: RehearsalConfig, now: float) -> None:
         """Takes another config from now on; requests under way end as they were decided, buckets keep their level."""
@@ -89,16 +88,16 @@ class RehearsalJudge:
             heappop(self._busy_until)
 
     def reset(self, now: float) -> None:
-        """Empty books, full buckets. Requests under way are carried over."""
-        self.books = RequestLog(now, self.books.in_flight)
+        """An empty request log, full buckets. Requests under way are carried over."""
+        self.request_log = RequestLog(now, self.request_log.in_flight)
         self._limits = SimulatedLimits(self.config, now)
 
     def ask(self, endpoint: Endpoint, body: Any, now: float, rng: Random) -> Outcome:
         """What becomes of a request whose JSON body this is (None where it was no JSON)."""
-        self.books.received(now)
+        self.request_log.received(now)
         try:
             question = self.answerer.read(endpoint, body)
-            self.books.asked(question.row)
+            self.request_log.asked(question.row)
             outcome = self._admit(self.answerer.prepare(question), now, rng)
         except Declined as no:
             outcome = Outcome(no.status, no.body, "rejected" if no.status == 400 else "failed", fault=no.fault)
@@ -133,7 +132,7 @@ class RehearsalJudge:
 
     def settle(self, outcome: Outcome, now: float, *, delivered: bool) -> None:
         """Writes an answer into the log of requests; `delivered` says whether the client was still connected."""
-        self.books.settled(now, outcome.fate, outcome.fault, outcome.row, outcome.bill, delivered=delivered)
+        self.request_log.settled(now, outcome.fate, outcome.fault, outcome.row, outcome.bill, delivered=delivered)
 
     def tokenize(self, body: Any) -> tuple[int, bytes]:
         """Status and body of llama.cpp's POST /tokenize."""
@@ -150,7 +149,7 @@ class RehearsalJudge:
         return orjson.dumps({"object": "list", "data": [model]})
 
     def stats(self) -> dict[str, Any]:
-        return self.books.stats()
+        return self.request_log.stats()
 
     # --- from a question to its outcome ---------------------------------------------------------------------------
 
@@ -169,7 +168,7 @@ class RehearsalJudge:
         refusal = limits.admit(charge, now)
         if refusal:
             return self._over_limit(refusal, charge, now)
-        self.books.charged(charge, now)
+        self.request_log.charged(charge, now)
 
         fault = self._fate(rng)
         if fault.startswith("429"):
@@ -185,7 +184,7 @@ class RehearsalJudge:
             headers["x-compute-tokens"] = str(prepared.prompt_tokens)
         cached = self._cached(prepared, now, delay_s)
         created = int(self.epoch + now)
-        body = self.answerer.reply(prepared, self.books.requests, created, cached=cached, null=fault == "null")
+        body = self.answerer.reply(prepared, self.request_log.requests, created, cached=cached, null=fault == "null")
         return Outcome(
             status=200,
             body=body[: len(body) // 2] if fault == "truncate" else body,

@@ -188,7 +188,7 @@ class Worker:
                 gather_s=hello.gather_s,
             )
             broker.ledger = ledger
-            store.write_after(ledger.booked)
+            store.write_after(ledger.costs_written)
             broker.allowance = LeasedBudget(
                 ledger,
                 tokens_capped=spec.limits.max_tokens is not None,

@@ -19,9 +19,9 @@ LINES = [ChunkLine("a", n, 0, 0, bytes(32), 10, 100) for n in range(3)]
 
 
 def opened(folder: Path, owner: str) -> Ledger:
-    books = Ledger(LocalFiles(), f"{folder}/ledger", owner, offload=inline, strict=True)
-    books.open()
-    return books
+    ledger = Ledger(LocalFiles(), f"{folder}/ledger", owner, offload=inline, strict=True)
+    ledger.open()
+    return ledger
 
 
 class Killed(BaseException):
@@ -45,17 +45,17 @@ def test_intend_killed_at_any_step_leaves_no_entry_without_its_chunk(tmp_path: P
             return super().write(nonce, LINES)
 
     async def scenario() -> None:
-        books = Dying(LocalFiles(), f"{tmp_path}/ledger", "1", offload=inline, strict=True)
-        books.open()
+        ledger = Dying(LocalFiles(), f"{tmp_path}/ledger", "1", offload=inline, strict=True)
+        ledger.open()
         chunks = Failing(LocalFiles(), f"{tmp_path}/batches")
         with suppress(Killed):
-            assert await intend(chunks, books, "n1", LINES, inline) == Chunk("n1", 3)
+            assert await intend(chunks, ledger, "n1", LINES, inline) == Chunk("n1", 3)
         found = ChunkFiles(LocalFiles(), f"{tmp_path}/batches").found()
         assert found == [Chunk("n1", 3)] * (step > 0)
-        books = opened(tmp_path, "2")
-        assert books.open_batches == ({"n1"} if step == 2 else set())
+        ledger = opened(tmp_path, "2")
+        assert ledger.open_batches == ({"n1"} if step == 2 else set())
         assert totals(LocalFiles(), f"{tmp_path}/ledger").maybe_tokens == 30 * (step == 2)
-        assert check_entries(found, books.open_batches, "out/batches") == []
+        assert check_entries(found, ledger.open_batches, "out/batches") == []
 
     run(scenario())
 

@@ -108,9 +108,9 @@ def test_commands_from_plan_to_verify_work_in_order(judge: RehearsalProcess, tmp
         0,
         0,
     )
-    books = judge.stats()
-    assert (value["prompt_tokens"], value["completion_tokens"]) == (books["prompt_tokens"], books["completion_tokens"])
-    assert value["cost_usd"] == pytest.approx((books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6)
+    stats = judge.stats()
+    assert (value["prompt_tokens"], value["completion_tokens"]) == (stats["prompt_tokens"], stats["completion_tokens"])
+    assert value["cost_usd"] == pytest.approx((stats["prompt_tokens"] + 2 * stats["completion_tokens"]) / 1e6)
     assert re.search(r"42 of 42 rows \| .* rows/s \| .* tokens/min \| .* USD", first.err)
     rows = scores(tmp_path)
     assert [row["id"] for row in rows] == [f"r{number}" for number in range(42)]
@@ -200,12 +200,12 @@ def test_a_spent_budget_exits_3_and_the_command_that_it_prints_ends_the_run(
     spent = scorer("run", run)
     assert spent.code == 3
     assert "limits.max_tokens = 1500 is used up" in spent.err
-    left, books = standing(tmp_path), judge.stats()
+    left, stats = standing(tmp_path), judge.stats()
     assert left is not None
     assert left.state == "stopped"
     assert left.scored > 0
     assert left.pending > 0
-    assert books["prompt_tokens"] + books["completion_tokens"] <= 1500
+    assert stats["prompt_tokens"] + stats["completion_tokens"] <= 1500
     typed = shlex.split(spent.err.splitlines()[-1].partition(": scorer ")[2])
     assert typed[:2] == ["run", str(run)]
     raised = scorer(*typed, "--json").json()

@@ -105,13 +105,13 @@ class Wire(FakeTransport):
 
 
 def made(wire: Wire, places: int = 16) -> tuple[HttpClient, Ledger]:
-    books = Ledger(LocalFiles(), "never-written", "1", offload=nothing, strict=False)
+    ledger = Ledger(LocalFiles(), "never-written", "1", offload=nothing, strict=False)
     endpoint = Endpoint(
-        OpenAI(name="m", base_url="http://judge/v1"), LocalLimiter(RateLimits(concurrency=places), Budget(books))
+        OpenAI(name="m", base_url="http://judge/v1"), LocalLimiter(RateLimits(concurrency=places), Budget(ledger))
     )
     clock = asyncio.get_running_loop().time
     client = HttpClient([endpoint], wire, ModelTerms(Price(1.0, 1.0), 4), retries=6, clock=clock, timeout_s=TIMEOUT_S)
-    return client, books
+    return client, ledger
 
 
 async def ask(client: HttpClient, times: int) -> None:
@@ -123,14 +123,14 @@ async def ask(client: HttpClient, times: int) -> None:
 def test_client_cuts_hanging_request_as_possibly_billed_and_retries() -> None:
     async def scenario() -> None:
         wire = Wire(lambda number: 600.0 if number == 160 else 1.0)
-        client, books = made(wire)
+        client, ledger = made(wire)
         await ask(client, 160)
         since = now()
         completion = await client.complete(ASKED)
         assert wire.waited == [LEAST_S]
         assert now() - since < LEAST_S + 3
         assert completion.spent.attempts == 2
-        assert (books.totals.requests, books.totals.maybe_requests, books.open_tokens) == (161, 1, 0)
+        assert (ledger.totals.requests, ledger.totals.maybe_requests, ledger.open_tokens) == (161, 1, 0)
 
     run(scenario())
 
@@ -153,10 +153,10 @@ def test_client_gives_cut_request_full_timeout_on_retry() -> None:
 def test_client_cuts_requests_in_flight_at_most_once_when_judge_slows(takes_s: float) -> None:
     async def scenario() -> None:
         wire = Wire(lambda number: takes_s if number >= 160 else 1.0)
-        client, books = made(wire)
+        client, ledger = made(wire)
         await ask(client, 160)
         await ask(client, 400)
         assert len(wire.waited) <= (16 if takes_s > LEAST_S else 0)
-        assert books.totals.requests == 560
+        assert ledger.totals.requests == 560
 
     run(scenario())

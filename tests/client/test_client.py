@@ -197,10 +197,10 @@ def test_client_settles_every_permit_exactly_once_under_any_failures(
             tasks[0].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert None not in messages
-        books = limits.totals
+        totals = limits.totals
         billed = sum(o.bill is Billing.KNOWN for o in limits.settled)
         unknown = sum(o.bill is Billing.UNKNOWN for o in limits.settled)
-        assert (books.requests, books.maybe_requests) == (billed, unknown)
+        assert (totals.requests, totals.maybe_requests) == (billed, unknown)
         assert limits.given == len(wire.calls)
 
     run(scenario())

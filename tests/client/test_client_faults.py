@@ -179,7 +179,7 @@ def test_client_fails_last_row_that_breaks_server() -> None:
         assert caught.value.spent is not None
         assert caught.value.spent.attempts <= 12
         assert now() < 600
-        assert limits.totals.requests >= 3  # the small questions that told it from an outage are in the books
+        assert limits.totals.requests >= 3  # the small questions that told it from an outage are in the ledger
 
     run(scenario())
 

@@ -129,7 +129,7 @@ async def a_millisecond(*_: object) -> None:
 
 
 class Wire(FakeTransport):
-    """A transport to the rehearsal judge, whose books are strict; where it hangs up, the judge goes on and bills."""
+    """A transport to the rehearsal judge, whose counters are strict; where it hangs up, the judge goes on and bills."""
 
     def __init__(self, judge: RehearsalJudge) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Connecting(Wire):
     """As the judge answers, but for the last request: each attempt at it waits 1,000 s for a connection."""
 
     async def reply(self, call: Call, number: int) -> Reply:
-        if b"[row:20]" in call.body and "20" not in self._judge.books.rows:
+        if b"[row:20]" in call.body and "20" not in self._judge.request_log.rows:
             try:
                 await asyncio.sleep(1000.0)
             except asyncio.CancelledError:
@@ -170,12 +170,12 @@ class Connecting(Wire):
 def test_hedged_request_counts_no_attempt_that_was_cancelled_before_it_was_sent() -> None:
     async def scenario() -> None:
         judge = RehearsalJudge(RehearsalConfig(latency_median_s=0.8))
-        books = Ledger(LocalFiles(), "never-written", "1", offload=a_millisecond, strict=False)
+        ledger = Ledger(LocalFiles(), "never-written", "1", offload=a_millisecond, strict=False)
         client = HttpClient(
             [
                 Endpoint(
                     OpenAI(name="m", base_url="http://judge/v1"),
-                    LocalLimiter(RateLimits(concurrency=64), Budget(books)),
+                    LocalLimiter(RateLimits(concurrency=64), Budget(ledger)),
                 )
             ],
             Connecting(judge),
@@ -186,7 +186,7 @@ def test_hedged_request_counts_no_attempt_that_was_cancelled_before_it_was_sent(
         )
         for number in range(21):
             completion = await client.complete(Request(messages=(Message("user", f"[row:{number}]"),), tokens=20))
-        assert completion.spent.attempts == judge.books.rows["20"].recv == 1
+        assert completion.spent.attempts == judge.request_log.rows["20"].recv == 1
 
     run(scenario())
 
@@ -196,7 +196,7 @@ def test_hedged_request_counts_no_attempt_that_was_cancelled_before_it_was_sent(
 def test_hedging_bounds_slowest_hundredth_at_twice_p99_of_others(capped: bool) -> None:
     """Slow: three thousand requests, of which thirty hang, are what a hundredth needs.
 
-    By the judge's own books: no request beyond a limit, every loser hung up on, settled, counted as possibly billed.
+    By the judge's own counters: no request beyond a limit, every loser hung up on, settled, counted as possibly billed.
     """
     config = RehearsalConfig(
         requests_per_minute=6000,
@@ -210,8 +210,8 @@ def test_hedging_bounds_slowest_hundredth_at_twice_p99_of_others(capped: bool) -
 
     async def scenario() -> tuple[list[float], RehearsalJudge, Wire, Ledger]:
         judge = RehearsalJudge(config)
-        books = Ledger(LocalFiles(), "never-written", "1", offload=a_millisecond, strict=capped)
-        caps = Budget(books, max_tokens=10**7 if capped else None)
+        ledger = Ledger(LocalFiles(), "never-written", "1", offload=a_millisecond, strict=capped)
+        caps = Budget(ledger, max_tokens=10**7 if capped else None)
         limits = LocalLimiter(RateLimits(requests_per_minute=6000, tokens_per_minute=600_000, concurrency=64), caps)
         wire = Wire(judge)
         client = HttpClient(
@@ -235,10 +235,10 @@ def test_hedging_bounds_slowest_hundredth_at_twice_p99_of_others(capped: bool) -
         async with asyncio.TaskGroup() as group:
             for number in range(3000):
                 group.create_task(one(number))
-        assert (limits.in_flight, limits.waiting, books.open_tokens) == (0, 0, 0)
-        return took, judge, wire, books
+        assert (limits.in_flight, limits.waiting, ledger.open_tokens) == (0, 0, 0)
+        return took, judge, wire, ledger
 
-    took, judge, wire, books = run(scenario())
+    took, judge, wire, ledger = run(scenario())
     took.sort()
     others = took[: int(len(took) * 0.99)]
     assert max(took) <= 2 * others[int(len(others) * 0.99)]
@@ -246,9 +246,9 @@ def test_hedging_bounds_slowest_hundredth_at_twice_p99_of_others(capped: bool) -
     assert found["faults"]["hang"] >= 25
     assert found["r429"] == found["in_flight"] == 0
     assert found["requests"] <= 3000 * 1.08, "few are asked twice"
-    assert found["delivered"] == books.totals.requests == 3000
-    assert wire.given_up == found["requests"] - 3000 == books.totals.maybe_requests, (
+    assert found["delivered"] == ledger.totals.requests == 3000
+    assert wire.given_up == found["requests"] - 3000 == ledger.totals.maybe_requests, (
         "every loser is settled, and counted"
     )
     billed = sum(found[name] for name in found if name.endswith(("prompt_tokens", "completion_tokens")))
-    assert books.totals.prompt_tokens + books.totals.completion_tokens <= billed <= books.totals.tokens
+    assert ledger.totals.prompt_tokens + ledger.totals.completion_tokens <= billed <= ledger.totals.tokens

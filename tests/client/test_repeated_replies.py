@@ -105,21 +105,21 @@ def _reply(status: int, named: dict[str, str], question: str) -> bytes:
 
 @dataclass
 class Night:
-    """What came of it: the questions whose answer was another's, and how the books and people were told."""
+    """What came of it: the questions whose answer was another's, and what the ledger and people were told."""
 
     wrong: list[str]
     limits: LocalLimiter
-    books: Ledger
+    ledger: Ledger
     alive: list[bool | None]
     """What each settled attempt said of the endpoint."""
 
 
 async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause_s: float = 0.0) -> Night:
     """Every question put to the server, so many at once."""
-    books = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
+    ledger = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
     alive: list[bool | None] = []
     limits = LocalLimiter(
-        RateLimits(concurrency=at_once), Budget(books), on_settle=lambda _, outcome: alive.append(outcome.alive)
+        RateLimits(concurrency=at_once), Budget(ledger), on_settle=lambda _, outcome: alive.append(outcome.alive)
     )
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
@@ -143,7 +143,7 @@ async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(one_after_another())
-    return Night(wrong, limits, books, alive)
+    return Night(wrong, limits, ledger, alive)
 
 
 def texts(many: int) -> list[str]:
@@ -156,7 +156,7 @@ async def test_client_gives_duplicate_reply_to_no_other_row(at_once: int, late_s
     server = Server(twice=lambda number: number > 4 and number % 7 == 0, late_s=late_s, first_s=0.004)
     night = await asked(server, texts(24), at_once=at_once)
     assert night.wrong == []
-    totals = night.books.totals
+    totals = night.ledger.totals
     assert totals.requests == 24, "each row is billed once by its own reply"
     assert totals.maybe_requests == len(server.asked) - 24, "what was thrown away counts as possibly billed"
     assert night.alive.count(True) == 24, "a copy of an earlier reply says nothing of the endpoint now"
@@ -184,7 +184,7 @@ async def test_client_resends_nothing_for_constant_reply_ids(named: str | None) 
     server = Server(name=lambda *_: named)
     night = await asked(server, texts(50), at_once=2)
     assert (night.wrong, len(server.asked), server.opened) == ([], 50, 2)
-    assert night.books.totals.maybe_requests == 0
+    assert night.ledger.totals.maybe_requests == 0
     assert night.limits.notes == []
 
 
@@ -192,7 +192,7 @@ async def test_client_resends_once_for_cache_with_repeated_ids_and_notes_cause()
     server = Server(name=lambda _, question: f"cached-{question}")
     night = await asked(server, [*texts(5), *["the same"] * 20])
     assert night.wrong == []
-    assert (len(server.asked), night.books.totals.maybe_requests) == (26, 1)
+    assert (len(server.asked), night.ledger.totals.maybe_requests) == (26, 1)
     assert server.opened == 2
     assert [note for note in night.limits.notes if "gives different replies the same id" in note]
 

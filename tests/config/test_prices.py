@@ -93,7 +93,7 @@ def test_cost_pico_of_a_known_bill() -> None:
 
 @pytest.mark.parametrize("cached_input", [0.075, 0.0000015, None])
 async def test_run_pays_cached_tokens_at_their_own_price(tmp_path: Path, cached_input: float | None) -> None:
-    """The judge's own books say what was used; a pico-dollar is 10^-12 USD."""
+    """The judge's own counters say what was used; a pico-dollar is 10^-12 USD."""
     texts = ["word " * length for length in (1, 7, 50, 333, 1000)]
     pq.write_table(pa.table({"response": texts}), tmp_path / "in.parquet")
     price = {"input": 0.1500001, "output": 0.6, **({} if cached_input is None else {"cached_input": cached_input})}
@@ -106,7 +106,7 @@ async def test_run_pays_cached_tokens_at_their_own_price(tmp_path: Path, cached_
             "output": {"path": f"{tmp_path}/out"},
         }
         found = await Job(check(tree), LocalFiles()).run()
-        used = server.judge.books.stats()
+        used = server.judge.request_log.stats()
     assert found.scored == 5
     assert found.cached_tokens == used["cached_tokens"] > 0
     cached, fresh = used["cached_tokens"], used["prompt_tokens"] - used["cached_tokens"]

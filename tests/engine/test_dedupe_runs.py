@@ -84,10 +84,10 @@ class Repeated(Run):
                 paid = ("attempts", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_microusd")
                 assert [row[name] for name in paid] == [0] * 5
                 assert row["raw"] == own["raw"]
-        books = ledger.totals(LocalFiles(), Layout(self.out).ledger)
-        assert sum(row["prompt_tokens"] or 0 for row in found.values()) == books.prompt_tokens
-        assert sum(row["attempts"] for row in found.values()) == books.requests + self.refusals
-        assert sum(row["cost_microusd"] or 0 for row in found.values()) * 10**6 == books.pico
+        totals = ledger.totals(LocalFiles(), Layout(self.out).ledger)
+        assert sum(row["prompt_tokens"] or 0 for row in found.values()) == totals.prompt_tokens
+        assert sum(row["attempts"] for row in found.values()) == totals.requests + self.refusals
+        assert sum(row["cost_microusd"] or 0 for row in found.values()) * 10**6 == totals.pico
 
     @property
     def refusals(self) -> int:

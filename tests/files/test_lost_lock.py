@@ -34,9 +34,9 @@ class Lock:
 def test_limiter_admits_nothing_while_the_lock_is_unsure(capped: bool, tmp_path: object) -> None:
     async def night() -> None:
         lock = Lock()
-        books = Ledger(LocalFiles(), f"{tmp_path}/ledger", "me", offload=inline, strict=capped)
+        ledger = Ledger(LocalFiles(), f"{tmp_path}/ledger", "me", offload=inline, strict=capped)
         limits = LocalLimiter(
-            RateLimits(concurrency=2), Budget(books, max_tokens=10**6 if capped else None, owned=lock.sure)
+            RateLimits(concurrency=2), Budget(ledger, max_tokens=10**6 if capped else None, owned=lock.sure)
         )
         sent = [await limits.admit(NEED) for _ in range(2)]
         waiting = [asyncio.ensure_future(limits.admit(NEED)) for _ in range(3)]

@@ -150,15 +150,15 @@ def test_ledger_in_a_bucket_adds_up_across_killed_owners(root: str) -> None:
     """Slow: many appends to a real server."""
 
     async def owner(name: str, settled: int, lost: int) -> None:
-        books = Ledger(AnyFiles(), f"{root}/ledger", name, offload=inline, strict=True)
-        books.open()
+        ledger = Ledger(AnyFiles(), f"{root}/ledger", name, offload=inline, strict=True)
+        ledger.open()
         for _ in range(settled):
-            number = books.reserve(20, 100)
-            await books.written()
-            books.settle(number, Usage(10, 2, 0), 50)
+            number = ledger.reserve(20, 100)
+            await ledger.written()
+            ledger.settle(number, Usage(10, 2, 0), 50)
         for _ in range(lost):
-            books.reserve(20, 100)
-        await books.written()  # and no close: it was killed
+            ledger.reserve(20, 100)
+        await ledger.written()  # and no close: it was killed
 
     for name in ("1", "2", "3"):
         asyncio.run(owner(name, settled=40, lost=2))

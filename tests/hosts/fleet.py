@@ -105,8 +105,8 @@ class Fleet:
         ids = scan_scores(OUT).select("id").collect()["id"].to_list()
         assert sorted(ids) == sorted(f"r{number}" for number in range(rows))
         assert verify(AnyFiles(), OUT).findings == ()
-        books, found = self.judge.stats(), self.status()
-        billed = (books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6
+        stats, found = self.judge.stats(), self.status()
+        billed = (stats["prompt_tokens"] + 2 * stats["completion_tokens"]) / 1e6
         assert found.cost_usd <= billed + 1e-9
         assert found.cost_usd + found.maybe_billed_usd >= billed - 1e-9
 

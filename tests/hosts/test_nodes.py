@@ -121,14 +121,14 @@ def test_nodes_that_are_cut_off_or_die_cost_no_promise_and_their_part_is_used_wi
             out, err = driver.communicate(timeout=150)
             assert driver.returncode == 0, (out, err)
         found.whole(rows)
-        books = found.judge.stats()
+        stats = found.judge.stats()
         found.measured(
             "nodes", started_s=started_s, bucket_s=bucket_s, one_way=one_way, after_cut_s=after_cut_s,
-            after_death_s=after_death_s, paid_again=books["paid_again"], most=books["max_in_flight"],
+            after_death_s=after_death_s, paid_again=stats["paid_again"], most=stats["max_in_flight"],
         )  # fmt: skip
         assert max(after_cut_s, after_death_s) < 5.0 + 2.0  # a busy machine and the looks take some of it
-        assert books["max_in_flight"] <= IN_FLIGHT
-        assert books["paid_again"] <= 2 * (IN_FLIGHT // 2 + 2 * 10) + 2 * 10
+        assert stats["max_in_flight"] <= IN_FLIGHT
+        assert stats["paid_again"] <= 2 * (IN_FLIGHT // 2 + 2 * 10) + 2 * 10
 
 
 @pytest.mark.skipif("SCORER_HOSTS_LONG" not in os.environ, reason="left out: scripts/hosts --long runs it")

@@ -1,4 +1,4 @@
-"""Promise: whatever fails at the provider of batches, each row ends once, and nothing is paid that is not booked."""
+"""Promise: whatever fails at the provider of batches, each row ends once, and what is paid is in the ledger."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Client:
         said = self.says[request.messages[-1].content.split()[0]]
         if isinstance(said, Exception):
             raise said
-        spent = Spent(1, 0.0, 0.1, None, 5_000_000)  # no usage: these books hold none
+        spent = Spent(1, 0.0, 0.1, None, 5_000_000)  # no usage: the ledger of this test holds none
         body = said if isinstance(said, bytes) else b""
         text = said if isinstance(said, str) else ""
         return Completion(text, "length" if text.endswith("...") else "stop", "gpt", None, None, body, spent)

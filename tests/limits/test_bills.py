@@ -125,8 +125,8 @@ def test_learned_billing_quick_s_is_default_until_replies_are_timed() -> None:
 
 
 def made(max_tokens: int | None = None) -> LocalLimiter:
-    books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-    return LocalLimiter(RateLimits(), Budget(books, max_tokens=max_tokens))
+    ledger = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
+    return LocalLimiter(RateLimits(), Budget(ledger, max_tokens=max_tokens))
 
 
 def answer(limits: LocalLimiter, permit: Permit, usage: Usage) -> None:

@@ -18,8 +18,8 @@ from scorer.usage import (
 
 
 def caps(*, max_tokens: int | None = None, max_usd: float | None = None) -> Budget:
-    books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-    return Budget(books, max_tokens=max_tokens, max_usd=max_usd)
+    ledger = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
+    return Budget(ledger, max_tokens=max_tokens, max_usd=max_usd)
 
 
 def need(tokens: int = 0, pico: int = 0) -> Demand:
@@ -118,6 +118,6 @@ def test_budget_known_plus_possible_spend_never_exceeds_cap(usd: float, requests
             spent += worst
         else:
             some.settle(entry, Outcome(Billing.NOTHING))
-        books = some.ledger
-        assert books.totals.money_pico == spent
-        assert books.totals.money_pico + books.open_pico <= limit
+        ledger = some.ledger
+        assert ledger.totals.money_pico == spent
+        assert ledger.totals.money_pico + ledger.open_pico <= limit

@@ -53,8 +53,8 @@ def client(judge: Judge, limits: LocalLimiter) -> HttpClient:
 
 
 def local() -> LocalLimiter:
-    books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-    return LocalLimiter(RateLimits(concurrency=16), Budget(books))
+    ledger = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
+    return LocalLimiter(RateLimits(concurrency=16), Budget(ledger))
 
 
 async def asked(judge: Judge, rows: int = 40) -> None:

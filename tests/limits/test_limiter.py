@@ -56,8 +56,8 @@ def outcome_with(**gauges: Gauge) -> Outcome:
 
 def idle(limits: LocalLimiter) -> bool:
     """Nothing is reserved, in flight or waiting any more."""
-    books = limits._caps.ledger
-    return (limits.in_flight, limits.waiting, books.open_tokens, books.open_pico) == (0, 0, 0, 0)
+    ledger = limits._caps.ledger
+    return (limits.in_flight, limits.waiting, ledger.open_tokens, ledger.open_pico) == (0, 0, 0, 0)
 
 
 async def next_admitted(limits: LocalLimiter, wanted: Demand | None = None, outcome: Outcome = DONE) -> float:
@@ -169,16 +169,16 @@ def test_limiter_cancelled_during_intent_write_reserves_nothing(tmp_path: Path) 
         return fn(*args)
 
     async def scenario() -> None:
-        books = Ledger(LocalFiles(), str(tmp_path), "me", offload=slow, strict=True)
-        limits = LocalLimiter(RateLimits(concurrency=1), Budget(books, max_tokens=100))
+        ledger = Ledger(LocalFiles(), str(tmp_path), "me", offload=slow, strict=True)
+        limits = LocalLimiter(RateLimits(concurrency=1), Budget(ledger, max_tokens=100))
         waiter = asyncio.create_task(limits.admit(need(100)))
         await asyncio.sleep(0.5)
-        assert (limits.waiting, books.open_tokens) == (1, 100)
+        assert (limits.waiting, ledger.open_tokens) == (1, 100)
         waiter.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiter
         assert idle(limits)
-        assert books.totals.tokens == 0
+        assert ledger.totals.tokens == 0
         limits.settle(await limits.admit(need(100)), DONE)
 
     run(scenario())

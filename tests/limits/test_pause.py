@@ -144,7 +144,7 @@ def test_through_any_pauses_and_raises_each_request_is_settled_once_and_no_cap_i
     async def lived() -> None:
         tasks: list[asyncio.Task[None]] = []
         limits = await limiter(tasks, strict=strict, max_tokens=100)
-        budget, books = limits._caps, limits._caps.ledger
+        budget, ledger = limits._caps, limits._caps.ledger
         cap, sent_of_new, answered, spent = 100, 0, 4, False
         waiting: list[tuple[RowStart, asyncio.Task[Any]]] = []
         permits: list[Any] = []
@@ -173,10 +173,10 @@ def test_through_any_pauses_and_raises_each_request_is_settled_once_and_no_cap_i
                 if task.exception() is None:
                     permits.append(task.result())
                     sent_of_new += limits.paused and id(row) not in before
-            assert books.totals.tokens + books.open_tokens <= cap
+            assert ledger.totals.tokens + ledger.open_tokens <= cap
             assert limits.in_flight == len(permits) <= 3
             if limits.paused:
-                assert books.open_tokens == 10 * len(permits) or any(row.sent for row, _ in waiting)
+                assert ledger.open_tokens == 10 * len(permits) or any(row.sent for row, _ in waiting)
         assert sent_of_new == 0
         limits.pause(paused=False)
         with suppress(SpecError):
@@ -193,7 +193,7 @@ def test_through_any_pauses_and_raises_each_request_is_settled_once_and_no_cap_i
                     permits.append(task.result())
                 else:
                     assert isinstance(task.exception(), BudgetSpent)
-        assert (books.totals.tokens, books.open_tokens, limits.waiting) == (5 * answered, 0, 0)
+        assert (ledger.totals.tokens, ledger.open_tokens, limits.waiting) == (5 * answered, 0, 0)
         await ended(tasks)
 
     run(lived())

@@ -33,19 +33,19 @@ class Disk:
         await asyncio.sleep(self._seconds())
 
 
-def books(seconds: Callable[[], float], *, strict: bool = True) -> Ledger:
+def ledger_on(seconds: Callable[[], float], *, strict: bool = True) -> Ledger:
     return Ledger(LocalFiles(), "never-written", "1", offload=Disk(seconds), strict=strict)
 
 
 @pytest.mark.parametrize(("window", "requests"), [("bucket", 300), ("sliding", 700)])
 def test_limiter_keeps_rates_for_requests_delayed_by_disk(window: Any, requests: int) -> None:
-    """By the judge's own strict books: a bucket of a second, or a sliding minute, on requests and on tokens."""
+    """By the judge's own strict counters: a bucket of a second, or a sliding minute, on requests and on tokens."""
     draw = random.Random(5)
     refused: list[float] = []
     order: list[int] = []
 
     async def scenario() -> None:
-        ledger = books(lambda: draw.choice([0.001, 0.001, draw.uniform(0.1, 3.0)]))
+        ledger = ledger_on(lambda: draw.choice([0.001, 0.001, draw.uniform(0.1, 3.0)]))
         limits = LocalLimiter(
             RateLimits(requests_per_minute=600, tokens_per_minute=60_000, concurrency=64),
             Budget(ledger, max_tokens=10**9),
@@ -76,7 +76,7 @@ def test_limiter_keeps_throughput_on_slow_disk() -> None:
 
     async def scenario() -> tuple[float, dict[str, float]]:
         limits = LocalLimiter(
-            RateLimits(requests_per_minute=600, concurrency=64), Budget(books(lambda: 1.0), max_tokens=10**9)
+            RateLimits(requests_per_minute=600, concurrency=64), Budget(ledger_on(lambda: 1.0), max_tokens=10**9)
         )
 
         async def ask() -> None:
@@ -98,7 +98,7 @@ def test_limiter_writes_few_ledger_entries_ahead_of_rate_limits() -> None:
     """A kill counts what is entered as possibly billed, so that waiting for a limit must not cost entries."""
 
     async def scenario() -> None:
-        ledger = books(lambda: 0.001)
+        ledger = ledger_on(lambda: 0.001)
         limits = LocalLimiter(RateLimits(requests_per_minute=60, concurrency=64), Budget(ledger, max_tokens=10**9))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(limits.admit(NEED)) for _ in range(50)]
@@ -138,7 +138,7 @@ class Shelf:
 def test_limiter_bounds_in_flight_plus_unwritten_results(strict: bool) -> None:
     async def scenario() -> dict[str, float]:
         shelf, draw = Shelf(20), random.Random(1)
-        ledger = books(lambda: 0.01, strict=strict)
+        ledger = ledger_on(lambda: 0.01, strict=strict)
         limits = LocalLimiter(
             RateLimits(concurrency=8), Budget(ledger, max_tokens=10**9 if strict else None, room=shelf)
         )

@@ -427,13 +427,13 @@ def test_run_repairs_a_damaged_sealed_file_and_a_lost_run_json_together(whole: R
     whole.exact()
 
 
-# --- the books --------------------------------------------------------------------------------------------------------
+# --- the ledger -------------------------------------------------------------------------------------------------------
 
 
 def test_ledger_torn_tail_changes_no_totals(half: Run) -> None:
-    (books,) = Path(half.out, "ledger").iterdir()
+    (ledger_file,) = Path(half.out, "ledger").iterdir()
     reported = status(LocalFiles(), half.out)
-    with books.open("ab") as file:
+    with ledger_file.open("ab") as file:
         file.write(b'deadbeef {"settle": [[3, 10, 2')
     after = status(LocalFiles(), half.out)
     assert (after.cost_usd, after.requests) == (reported.cost_usd, reported.requests)

@@ -97,7 +97,7 @@ def test_run_stops_at_any_failed_write_and_resume_asks_no_stored_row_again(
 
 
 def stopped(made: Run) -> str | None:
-    """What a start said of the disk; None where it came to its end: the last lines of the books may be missing."""
+    """What a start said of the disk; None where it came to its end: the last lines of the ledger may be missing."""
     try:
         made.run()
     except StorageError as error:

@@ -44,9 +44,9 @@ def opened(
     files: LocalFiles | None = None,
     offload: Callable[..., Awaitable[Any]] = inline,
 ) -> Ledger:
-    books = Ledger(files or LocalFiles(), folder, owner, offload=offload, strict=strict)
-    books.open()
-    return books
+    ledger = Ledger(files or LocalFiles(), folder, owner, offload=offload, strict=strict)
+    ledger.open()
+    return ledger
 
 
 def entries(folder: str, owner: str = "1") -> list[dict[str, Any]]:
@@ -61,13 +61,13 @@ def entries(folder: str, owner: str = "1") -> list[dict[str, Any]]:
 
 async def _one_of_each(folder: str, *, strict: bool = True) -> Ledger:
     """One request known, one cancelled, one unknown, one still in flight, all written."""
-    books = opened(folder, strict=strict)
-    known, cancelled, unknown, _ = (books.reserve(100 * n, 1000 * n) for n in (1, 2, 3, 4))
-    books.settle(known, Usage(60, 5, 20), 650)
-    books.cancel(cancelled)
-    books.unknown(unknown)
-    await books.close()
-    return books
+    ledger = opened(folder, strict=strict)
+    known, cancelled, unknown, _ = (ledger.reserve(100 * n, 1000 * n) for n in (1, 2, 3, 4))
+    ledger.settle(known, Usage(60, 5, 20), 650)
+    ledger.cancel(cancelled)
+    ledger.unknown(unknown)
+    await ledger.close()
+    return ledger
 
 
 AFTER = Totals(
@@ -97,8 +97,8 @@ def test_ledger_append_writes_one_entry_with_all_changes(folder: str) -> None:
 
 def test_ledger_without_cap_writes_sums_and_no_entry_for_each_request(folder: str) -> None:
     async def scenario() -> None:
-        books = await _one_of_each(folder, strict=False)
-        await books.close()  # nothing changed: nothing is written
+        ledger = await _one_of_each(folder, strict=False)
+        await ledger.close()  # nothing changed: nothing is written
 
     run(scenario())
     assert entries(folder)[1:] == [{"sums": values(AFTER), "open": [1, 400, 4000]}]
@@ -106,9 +106,9 @@ def test_ledger_without_cap_writes_sums_and_no_entry_for_each_request(folder: st
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_ledger_owner_excludes_and_reader_includes_requests_in_flight(folder: str, strict: bool) -> None:
-    books = run(_one_of_each(folder, strict=strict))
-    assert books.totals == AFTER
-    assert (books.open_tokens, books.open_pico) == (400, 4000)
+    ledger = run(_one_of_each(folder, strict=strict))
+    assert ledger.totals == AFTER
+    assert (ledger.open_tokens, ledger.open_pico) == (400, 4000)
     assert totals(LocalFiles(), folder) == AFTER + IN_FLIGHT
     assert (AFTER.tokens, AFTER.money_pico) == (365, 3650)
 
@@ -117,12 +117,12 @@ def test_ledger_owner_excludes_and_reader_includes_requests_in_flight(folder: st
 def test_ledger_next_owner_counts_requests_left_open_as_maybe_billed(folder: str, strict: bool) -> None:
     async def scenario() -> None:
         await _one_of_each(folder, strict=strict)
-        books = opened(folder, "2", strict=strict)
-        assert books.totals == AFTER + IN_FLIGHT
-        assert (books.open_tokens, books.open_pico) == (0, 0)
-        number = books.reserve(1, 1)
-        books.settle(number, Usage(1, 0), 1)
-        await books.close()
+        ledger = opened(folder, "2", strict=strict)
+        assert ledger.totals == AFTER + IN_FLIGHT
+        assert (ledger.open_tokens, ledger.open_pico) == (0, 0)
+        number = ledger.reserve(1, 1)
+        ledger.settle(number, Usage(1, 0), 1)
+        await ledger.close()
         assert opened(folder, "3").totals == AFTER + IN_FLIGHT + Totals(requests=1, prompt_tokens=1, pico=1)
 
     run(scenario())
@@ -140,12 +140,12 @@ def test_ledger_of_a_missing_folder_has_zero_totals(folder: str) -> None:
 
 def test_ledger_torn_tail_loses_only_the_last_append(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder)
-        first = books.reserve(10, 0)
-        await books.written()
-        books.settle(first, Usage(7, 1), 0)
-        books.reserve(20, 0)
-        await books.close()
+        ledger = opened(folder)
+        first = ledger.reserve(10, 0)
+        await ledger.written()
+        ledger.settle(first, Usage(7, 1), 0)
+        ledger.reserve(20, 0)
+        await ledger.close()
 
     run(scenario())
     path = Path(folder, "1")
@@ -194,10 +194,10 @@ def _same_line(before: bytes, after: bytes) -> bool:
 def test_ledger_compaction_crash_at_any_step_keeps_totals(folder: str, step: int, *, after: bool) -> None:
     async def scenario() -> None:
         for owner in ("1", "2", "3"):  # three that nobody summed up, as if each had crashed in `open`
-            books = Ledger(LocalFiles(), folder, owner, offload=inline, strict=True)
-            books.settle(books.reserve(9, 9), Usage(5, 2, 1), 8)
-            books.reserve(4, 4)
-            await books.close()
+            ledger = Ledger(LocalFiles(), folder, owner, offload=inline, strict=True)
+            ledger.settle(ledger.reserve(9, 9), Usage(5, 2, 1), 8)
+            ledger.reserve(4, 4)
+            await ledger.close()
         before = totals(LocalFiles(), folder)
         assert before == Totals(3, 15, 6, 3, 24, 3, 12, 12)
         with pytest.raises(Crash):
@@ -221,20 +221,20 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_files")
 def test_ledger_rotation_bounds_file_size_and_keeps_totals(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder)
-        left_open = books.reserve(7, 70)
+        ledger = opened(folder)
+        left_open = ledger.reserve(7, 70)
         for n in range(200):
-            number = books.reserve(10, 100)
-            await books.written()
-            (books.cancel, books.unknown, lambda i: books.settle(i, Usage(3, 1), 40))[n % 3](number)
-            assert (found := totals(LocalFiles(), folder)).tokens >= books.totals.tokens
-            assert found.money_pico >= books.totals.money_pico
-        await books.close()
-        assert totals(LocalFiles(), folder) == books.totals + Totals(maybe_requests=1, maybe_tokens=7, maybe_pico=70)
-        books.settle(left_open, Usage(5, 0), 50)
-        await books.close()
-        assert totals(LocalFiles(), folder) == books.totals
-        assert books.totals == Totals(67, 203, 66, 0, 2690, 67, 670, 6700)
+            number = ledger.reserve(10, 100)
+            await ledger.written()
+            (ledger.cancel, ledger.unknown, lambda i: ledger.settle(i, Usage(3, 1), 40))[n % 3](number)
+            assert (found := totals(LocalFiles(), folder)).tokens >= ledger.totals.tokens
+            assert found.money_pico >= ledger.totals.money_pico
+        await ledger.close()
+        assert totals(LocalFiles(), folder) == ledger.totals + Totals(maybe_requests=1, maybe_tokens=7, maybe_pico=70)
+        ledger.settle(left_open, Usage(5, 0), 50)
+        await ledger.close()
+        assert totals(LocalFiles(), folder) == ledger.totals
+        assert ledger.totals == Totals(67, 203, 66, 0, 2690, 67, 670, 6700)
 
     run(scenario())
     (path,) = Path(folder).iterdir()
@@ -266,15 +266,15 @@ def test_ledger_counts_an_undeletable_file_once(folder: str, monkeypatch: pytest
 
     async def scenario() -> None:
         files = Undeleting("1", "1.2")
-        books = opened(folder, files=files)
+        ledger = opened(folder, files=files)
         for _ in range(9):
-            books.settle(books.reserve(10, 10), Usage(5, 1), 7)
-            await books.written()
-            await books._flush()
-        await books.close()
-        assert books._rotations >= 3
+            ledger.settle(ledger.reserve(10, 10), Usage(5, 1), 7)
+            await ledger.written()
+            await ledger._flush()
+        await ledger.close()
+        assert ledger._rotations >= 3
         assert {"1", "1.2"} < set(there())
-        spent = (books.totals.requests, books.totals.pico)
+        spent = (ledger.totals.requests, ledger.totals.pico)
         assert spent == (9, 63)
         known = totals(LocalFiles(), folder)
         assert (known.requests, known.pico) == spent
@@ -298,27 +298,27 @@ def test_ledger_counts_an_undeletable_file_once(folder: str, monkeypatch: pytest
 
 def test_ledger_rotation_counts_requests_during_a_write_once(folder: str) -> None:
     """A judge next door answers faster than a disk writes."""
-    books: Ledger | None = None
+    ledger: Ledger | None = None
 
     async def slow(fn: Callable[..., Any], *args: Any) -> Any:
-        assert books is not None
-        before = books.reserve(1, 1)  # it is answered while the disk is busy
-        books.settle(books.reserve(1, 1), Usage(1, 0), 1)
-        books.unknown(books.reserve(1, 1))
+        assert ledger is not None
+        before = ledger.reserve(1, 1)  # it is answered while the disk is busy
+        ledger.settle(ledger.reserve(1, 1), Usage(1, 0), 1)
+        ledger.unknown(ledger.reserve(1, 1))
         result = fn(*args)
-        books.settle(before, Usage(1, 0), 1)
+        ledger.settle(before, Usage(1, 0), 1)
         return result
 
     async def scenario() -> None:
-        nonlocal books
-        books = opened(folder, offload=slow, strict=False)
+        nonlocal ledger
+        ledger = opened(folder, offload=slow, strict=False)
         for _ in range(40):
-            books.settle(books.reserve(1, 1), Usage(1, 0), 1)
-            await books.close()
+            ledger.settle(ledger.reserve(1, 1), Usage(1, 0), 1)
+            await ledger.close()
         for _ in range(3):  # until nothing new is entered while it writes
-            books._offload = inline
-            await books.close()
-        assert totals(LocalFiles(), folder) == books.totals
+            ledger._offload = inline
+            await ledger.close()
+        assert totals(LocalFiles(), folder) == ledger.totals
 
     run(scenario())
 
@@ -328,19 +328,19 @@ def test_ledger_rotation_counts_requests_during_a_write_once(folder: str) -> Non
 @pytest.mark.parametrize("step", range(3))
 def test_ledger_rotation_crash_at_any_step_keeps_totals(folder: str, step: int, *, after: bool) -> None:
     async def scenario() -> None:
-        books = opened(folder, files=Crashing(step + 1, after=after))
+        ledger = opened(folder, files=Crashing(step + 1, after=after))
 
         async def score() -> None:
             for _ in range(100):
-                number = books.reserve(10, 100)
-                await books.written()
-                books.settle(number, Usage(3, 1), 40)
+                number = ledger.reserve(10, 100)
+                await ledger.written()
+                ledger.settle(number, Usage(3, 1), 40)
 
         with pytest.raises(Crash):
             await score()
         last = Totals(maybe_requests=1, maybe_tokens=10, maybe_pico=100)  # asked, and not heard of
-        assert totals(LocalFiles(), folder) == books.totals + last
-        assert opened(folder, "2").totals == books.totals + last
+        assert totals(LocalFiles(), folder) == ledger.totals + last
+        assert opened(folder, "2").totals == ledger.totals + last
 
     run(scenario())
 
@@ -357,11 +357,11 @@ def test_ledger_strict_waits_for_intents_on_disk_in_one_shared_write(folder: str
         return fn(*args)
 
     async def scenario() -> None:
-        books = opened(folder, offload=slow)
+        ledger = opened(folder, offload=slow)
 
         async def admit() -> float:
-            number = books.reserve(1, 1)
-            await books.written()
+            number = ledger.reserve(1, 1)
+            await ledger.written()
             assert any([number, 1, 1] in line.get("intend", ()) for line in entries(folder))
             return now()
 
@@ -370,7 +370,7 @@ def test_ledger_strict_waits_for_intents_on_disk_in_one_shared_write(folder: str
         rest = [asyncio.create_task(admit()) for _ in range(50)]
         assert await first == 1.0
         assert {await task for task in rest} == {2.0}  # they came while the first was written: one more write
-        await books.written()
+        await ledger.written()
         assert now() == 2.0
 
     run(scenario())
@@ -385,17 +385,17 @@ def test_ledger_strict_reservation_waits_for_two_writes_at_most_beside_the_servi
         return fn(*args)
 
     async def scenario() -> None:
-        books = opened(folder, offload=slow)
-        service = asyncio.create_task(books.serve())
+        ledger = opened(folder, offload=slow)
+        service = asyncio.create_task(ledger.serve())
         took: list[float] = []
         durable: list[int] = []
 
         async def admit() -> None:
-            number, began = books.reserve(1, 1), now()
-            await books.written()
+            number, began = ledger.reserve(1, 1), now()
+            await ledger.written()
             took.append(now() - began)
             durable.append(number)
-            books.cancel(number)
+            ledger.cancel(number)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(200):
@@ -403,7 +403,7 @@ def test_ledger_strict_reservation_waits_for_two_writes_at_most_beside_the_servi
                 await asyncio.sleep(0.11)
         assert max(took) <= 2.0 + 1e-6
         assert durable == sorted(durable)
-        books.stop()
+        ledger.stop()
         await service
 
     run(scenario())
@@ -415,13 +415,13 @@ def test_ledger_close_does_not_block_a_concurrent_written(folder: str) -> None:
         return fn(*args)
 
     async def scenario() -> None:
-        books = opened(folder, offload=slow)
-        books.reserve(1, 1)
-        closing = asyncio.create_task(books.close())
+        ledger = opened(folder, offload=slow)
+        ledger.reserve(1, 1)
+        closing = asyncio.create_task(ledger.close())
         await asyncio.sleep(0.1)
-        number = books.reserve(1, 1)
+        number = ledger.reserve(1, 1)
         async with asyncio.timeout(10):
-            await books.written()
+            await ledger.written()
         await closing
         assert any([number, 1, 1] in line.get("intend", ()) for line in entries(folder))
 
@@ -430,15 +430,15 @@ def test_ledger_close_does_not_block_a_concurrent_written(folder: str) -> None:
 
 def test_ledger_without_cap_never_waits_and_batches_appends(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder, strict=False)
+        ledger = opened(folder, strict=False)
         async with asyncio.TaskGroup() as group:
-            group.create_task(books.serve())
+            group.create_task(ledger.serve())
             for _ in range(100):
-                number = books.reserve(1, 1)
-                assert not books.behind
+                number = ledger.reserve(1, 1)
+                assert not ledger.behind
                 await asyncio.sleep(0.001)
-                books.settle(number, Usage(1, 0), 1)
-            books.stop()
+                ledger.settle(number, Usage(1, 0), 1)
+            ledger.stop()
 
     run(scenario())
     lines = entries(folder)
@@ -452,15 +452,15 @@ def test_ledger_cancelled_written_leaves_no_intent_unwritten(folder: str) -> Non
         return fn(*args)
 
     async def scenario() -> None:
-        books = opened(folder, offload=slow)
-        books.reserve(5, 5)
-        waiter = asyncio.create_task(books.written())
+        ledger = opened(folder, offload=slow)
+        ledger.reserve(5, 5)
+        waiter = asyncio.create_task(ledger.written())
         await asyncio.sleep(0.5)
         waiter.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiter
         assert now() == 1.0
-        await books.written()
+        await ledger.written()
         assert now() == 1.0
 
     run(scenario())
@@ -486,15 +486,15 @@ class Full(LocalFiles):
 def test_ledger_write_failure_blocks_further_admission(folder: str) -> None:
     async def scenario() -> None:
         files = Full()
-        books = opened(folder, files=files)
+        ledger = opened(folder, files=files)
         files.whole = True
-        books.reserve(1, 1)
+        ledger.reserve(1, 1)
         for _ in range(2):  # nor does it forget: what was to be written is gone from memory
             with pytest.raises(StorageError, match="full"):
-                await books.written()
-        books.reserve(1, 1)
+                await ledger.written()
+        ledger.reserve(1, 1)
         with pytest.raises(StorageError, match="full"):
-            await books.close()
+            await ledger.close()
 
     run(scenario())
     assert totals(LocalFiles(), folder) == Totals()
@@ -502,24 +502,24 @@ def test_ledger_write_failure_blocks_further_admission(folder: str) -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_ledger_close_writes_failed_appends_to_a_new_file(folder: str, *, strict: bool) -> None:
-    """Rows may be stored that it belongs to: `verify` would miss a part of the books for ever."""
+    """Rows may be stored that it belongs to: `verify` would miss a part of the ledger for ever."""
 
     async def scenario() -> None:
         files = Full()
-        books = opened(folder, files=files, strict=strict)
-        known, gone = books.reserve(100, 1000), books.reserve(20, 200)
-        serving = asyncio.ensure_future(books.serve())
+        ledger = opened(folder, files=files, strict=strict)
+        known, gone = ledger.reserve(100, 1000), ledger.reserve(20, 200)
+        serving = asyncio.ensure_future(ledger.serve())
         with pytest.raises(StorageError, match="full"):
             await serving
-        books.settle(known, Usage(60, 5, 20), 650)
-        books.unknown(gone)
-        books.reserve(3, 30)
+        ledger.settle(known, Usage(60, 5, 20), 650)
+        ledger.unknown(gone)
+        ledger.reserve(3, 30)
         files.whole = True
         with pytest.raises(StorageError, match="full"):
-            await books.close()
+            await ledger.close()
         files.whole = False
         for _ in range(2):
-            await books.close()
+            await ledger.close()
 
     run(scenario())
     found = totals(LocalFiles(), folder)
@@ -537,11 +537,11 @@ def test_ledger_waiters_wake_after_a_cancelled_or_failed_write(folder: str, how:
         return fn(*args)
 
     async def scenario() -> None:
-        books = opened(folder, offload=slow)
+        ledger = opened(folder, offload=slow)
 
         async def admit(tokens: int) -> float:
-            books.reserve(tokens, 1)
-            await books.written()
+            ledger.reserve(tokens, 1)
+            await ledger.written()
             return now()
 
         writer, behind, gone = (asyncio.create_task(admit(tokens)) for tokens in (1, 10, 100))
@@ -564,9 +564,9 @@ def test_ledger_waiters_wake_after_a_cancelled_or_failed_write(folder: str, how:
 
 def test_ledger_without_requests_appends_nothing(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder)
-        await books.written()
-        await books.close()
+        ledger = opened(folder)
+        await ledger.written()
+        await ledger.close()
 
     run(scenario())
     assert len(read(LocalFiles(), f"{folder}/1").splitlines()) == 1
@@ -574,10 +574,10 @@ def test_ledger_without_requests_appends_nothing(folder: str) -> None:
 
 def test_ledger_refuses_to_settle_a_request_twice(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder)
-        number = books.reserve(1, 1)
-        books.cancel(number)
-        for again in (books.cancel, books.unknown, lambda n: books.settle(n, Usage(1, 1), 1)):
+        ledger = opened(folder)
+        number = ledger.reserve(1, 1)
+        ledger.cancel(number)
+        for again in (ledger.cancel, ledger.unknown, lambda n: ledger.settle(n, Usage(1, 1), 1)):
             with pytest.raises(KeyError):
                 again(number)
 

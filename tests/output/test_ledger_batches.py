@@ -24,9 +24,9 @@ NOTHING = Usage(0, 0)
 
 
 def opened(folder: str, owner: str) -> Ledger:
-    books = Ledger(LocalFiles(), folder, owner, offload=inline, strict=True)
-    books.open()
-    return books
+    ledger = Ledger(LocalFiles(), folder, owner, offload=inline, strict=True)
+    ledger.open()
+    return ledger
 
 
 @pytest.fixture
@@ -36,49 +36,49 @@ def folder(tmp_path: Path) -> str:
 
 def test_ledger_batch_stays_open_for_the_next_owner_and_counts_once(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder, "1")
-        books.reserve_batch("n1", 3, 300, 3000)
-        await books.written()
-        books = opened(folder, "2")  # the first one was killed
-        assert books.totals == Totals()
-        assert (books.open_tokens, books.open_pico, books.open_batches) == (300, 3000, {"n1"})
+        ledger = opened(folder, "1")
+        ledger.reserve_batch("n1", 3, 300, 3000)
+        await ledger.written()
+        ledger = opened(folder, "2")  # the first one was killed
+        assert ledger.totals == Totals()
+        assert (ledger.open_tokens, ledger.open_pico, ledger.open_batches) == (300, 3000, {"n1"})
         assert totals(LocalFiles(), folder) == Totals(maybe_requests=3, maybe_tokens=300, maybe_pico=3000)
-        books.settle_lines("n1", [LineBill(0, 100, 1000, Usage(60, 5, 20), 650), LineBill(1, 100, 1000, NOTHING)])
-        await books.written()
-        books = opened(folder, "3")
-        assert books.totals == Totals(1, 60, 5, 20, 650)
-        assert (books.open_tokens, books.open_pico) == (100, 1000)
-        books.settle_lines("n1", [LineBill(0, 100, 1000, Usage(60, 5, 20), 650)])  # again
-        books.settle_lines("n1", [LineBill(2, 100, 1000, None)])
-        books.close_batch("n1")
-        books.settle_lines("n1", [LineBill(1, 100, 1000, Usage(60, 5), 650)])  # closed
-        await books.close()
-        books = opened(folder, "4")
-        assert books.totals == Totals(1, 60, 5, 20, 650, 1, 100, 1000)
-        assert (books.open_tokens, books.open_pico, books.open_batches) == (0, 0, set())
+        ledger.settle_lines("n1", [LineBill(0, 100, 1000, Usage(60, 5, 20), 650), LineBill(1, 100, 1000, NOTHING)])
+        await ledger.written()
+        ledger = opened(folder, "3")
+        assert ledger.totals == Totals(1, 60, 5, 20, 650)
+        assert (ledger.open_tokens, ledger.open_pico) == (100, 1000)
+        ledger.settle_lines("n1", [LineBill(0, 100, 1000, Usage(60, 5, 20), 650)])  # again
+        ledger.settle_lines("n1", [LineBill(2, 100, 1000, None)])
+        ledger.close_batch("n1")
+        ledger.settle_lines("n1", [LineBill(1, 100, 1000, Usage(60, 5), 650)])  # closed
+        await ledger.close()
+        ledger = opened(folder, "4")
+        assert ledger.totals == Totals(1, 60, 5, 20, 650, 1, 100, 1000)
+        assert (ledger.open_tokens, ledger.open_pico, ledger.open_batches) == (0, 0, set())
 
     run(scenario())
 
 
 def test_ledger_refuses_a_nonce_that_is_open(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder, "1")
-        books.reserve_batch("n1", 1, 1, 1)
+        ledger = opened(folder, "1")
+        ledger.reserve_batch("n1", 1, 1, 1)
         with pytest.raises(ValueError, match="n1 is open already"):
-            books.reserve_batch("n1", 1, 1, 1)
+            ledger.reserve_batch("n1", 1, 1, 1)
 
     run(scenario())
 
 
 def test_ledger_waits_for_the_entry_of_a_batch(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder, "1")
-        books.reserve_batch("n1", 2, 20, 200)
+        ledger = opened(folder, "1")
+        ledger.reserve_batch("n1", 2, 20, 200)
         assert totals(LocalFiles(), folder) == Totals()
-        await books.written()
+        await ledger.written()
         assert totals(LocalFiles(), folder).maybe_tokens == 20
-        books.close_batch("n1")
-        await books.written()
+        ledger.close_batch("n1")
+        await ledger.written()
         assert totals(LocalFiles(), folder) == Totals()
 
     run(scenario())
@@ -122,35 +122,35 @@ STEPS = st.lists(
 def test_ledger_batches_have_the_sums_of_a_model_through_owners_and_new_files(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], rotate_at: int
 ) -> None:
-    folder = f"{tmp_path_factory.mktemp('books')}/ledger"
+    folder = f"{tmp_path_factory.mktemp('batches')}/ledger"
 
     async def scenario() -> None:
-        model, books = Model(), opened(folder, "0")
+        model, ledger = Model(), opened(folder, "0")
         for at, (name, number) in enumerate(steps):
             nonce = f"n{number % 3}"
             if name == "owner":
-                await books.written()
-                books = opened(folder, f"{at + 1}")
+                await ledger.written()
+                ledger = opened(folder, f"{at + 1}")
             elif name == "request":
-                entry = books.reserve(number, number)
-                books.settle(entry, Usage(number, 1), number)
+                entry = ledger.reserve(number, number)
+                ledger.settle(entry, Usage(number, 1), number)
                 model.total.bill(number, 1, 0, number)
             elif name == "open" and nonce not in model.out:
-                books.reserve_batch(nonce, LINES, 10 * LINES, 100 * LINES)
+                ledger.reserve_batch(nonce, LINES, 10 * LINES, 100 * LINES)
                 model.out[nonce] = {}
             elif name == "close" and nonce in model.out:
-                books.close_batch(nonce)
+                ledger.close_batch(nonce)
                 del model.out[nonce]
             elif name in ("known", "unknown", "nothing") and nonce in model.out:
                 usage = {"known": Usage(number, 2), "unknown": None, "nothing": NOTHING}[name]
                 bill = LineBill(number % LINES, 10, 100, usage, number if name == "known" else 0)
-                books.settle_lines(nonce, [bill])
+                ledger.settle_lines(nonce, [bill])
                 model.settle(nonce, bill)
             if number % 5 == 0:
-                await books.written()
-            assert books.totals == model.total
-            assert (books.open_tokens, books.open_pico) == model.reserved
-        await books.close()
+                await ledger.written()
+            assert ledger.totals == model.total
+            assert (ledger.open_tokens, ledger.open_pico) == model.reserved
+        await ledger.close()
         found = totals(LocalFiles(), folder)
         assert (found.tokens, found.money_pico) == (
             model.total.tokens + model.reserved[0],
@@ -163,11 +163,11 @@ def test_ledger_batches_have_the_sums_of_a_model_through_owners_and_new_files(
 
 def test_ledger_torn_line_about_a_batch_counts_it_at_its_worst(folder: str) -> None:
     async def scenario() -> None:
-        books = opened(folder, "1")
-        books.reserve_batch("n1", 2, 20, 200)
-        await books.written()
-        books.settle_lines("n1", [LineBill(0, 10, 100, Usage(1, 1), 7)])
-        await books.close()
+        ledger = opened(folder, "1")
+        ledger.reserve_batch("n1", 2, 20, 200)
+        await ledger.written()
+        ledger.settle_lines("n1", [LineBill(0, 10, 100, Usage(1, 1), 7)])
+        await ledger.close()
 
     run(scenario())
     path = Path(folder, "1")
@@ -188,18 +188,18 @@ def test_ledger_batch_entered_during_the_write_before_a_new_file_counts_once(fol
                 meanwhile.pop(0)()
             return done
 
-        books = Ledger(LocalFiles(), folder, "1", offload=offload, strict=True)
-        books.open()
-        books.reserve(1, 1)
+        ledger = Ledger(LocalFiles(), folder, "1", offload=offload, strict=True)
+        ledger.open()
+        ledger.reserve(1, 1)
         meanwhile += [
-            lambda: books.reserve_batch("n1", 1, 10, 100),
-            lambda: books.settle_lines("n1", [LineBill(0, 10, 100, Usage(7, 1), 70)]),
-            lambda: books.close_batch("n1"),
+            lambda: ledger.reserve_batch("n1", 1, 10, 100),
+            lambda: ledger.settle_lines("n1", [LineBill(0, 10, 100, Usage(7, 1), 70)]),
+            lambda: ledger.close_batch("n1"),
         ]
         with mock.patch.object(ledger, "ROTATE_BYTES", 1):
-            await books.written()
-        books.reserve(2, 2)
-        await books.close()
+            await ledger.written()
+        ledger.reserve(2, 2)
+        await ledger.close()
         assert totals(LocalFiles(), folder) == Totals(1, 7, 1, 0, 70, 2, 3, 3)
 
     run(scenario())

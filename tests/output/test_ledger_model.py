@@ -57,7 +57,7 @@ class _Model:
     past: Totals = field(default_factory=Totals)
 
     def sums(self, *, durable: bool) -> Totals:
-        """What the books should say: of the live ledger, or of the files that a crash leaves."""
+        """What the ledger should say: of the live ledger, or of the files that a crash leaves."""
         total = copy(self.past)
         for entry in self.lived.values():
             if durable and not entry.intent_durable:
@@ -96,32 +96,32 @@ class _Run:
         self.model.past = self.model.sums(durable=True)
         self.model.lived.clear()
         offload = self.loop.offload(lambda: (0.0, 0.0))
-        self.books = Ledger(LocalFiles(), FOLDER, f"{self.owners:03d}", offload=offload, strict=self.strict)
-        self.books.open()
+        self.ledger = Ledger(LocalFiles(), FOLDER, f"{self.owners:03d}", offload=offload, strict=self.strict)
+        self.ledger.open()
 
     def step(self, name: str, number: int) -> None:
         live = [key for key, entry in self.model.lived.items() if entry.end == "open"]
         if name == "reserve":
             for _ in range(1 + number % 4):
-                self.model.lived[self.books.reserve(number, 2 * number)] = _Entry(number, 2 * number)
+                self.model.lived[self.ledger.reserve(number, 2 * number)] = _Entry(number, 2 * number)
         elif name in ("settle", "cancel", "unknown") and live:
             self.end(name, live[number % len(live)], number)
         elif name == "write":
-            self.loop.run_until_complete(self.books.written() if number % 2 else self.books.close())
+            self.loop.run_until_complete(self.ledger.written() if number % 2 else self.ledger.close())
             self.written(everything=number % 2 == 0)
         elif name == "meanwhile":
             self.loop.run_until_complete(self.meanwhile(number))
         elif name in ("cut", "kill"):
             self.crash(number % 14 if name == "cut" else None)
         elif name == "open":
-            self.loop.run_until_complete(self.books.close())
+            self.loop.run_until_complete(self.ledger.close())
             self.model.written()
             self.disk.ends()
             self.open()
 
     async def meanwhile(self, number: int) -> None:
         """Requests come and end while a write is under way; the next one has them."""
-        writing = asyncio.ensure_future(self.books.close())
+        writing = asyncio.ensure_future(self.ledger.close())
         for turn in range(number % 8):
             await asyncio.sleep(0)
             if turn % 2 == 0:
@@ -129,7 +129,7 @@ class _Run:
             else:
                 self.end("settle", max(self.model.lived), number)
         await writing
-        await self.books.close()
+        await self.ledger.close()
         self.model.written()
 
     def end(self, name: str, key: int, number: int) -> None:
@@ -137,13 +137,13 @@ class _Run:
         if name == "settle":
             usage = Usage(1 + number % 997, number % 7, number % 2)
             entry.end, entry.usage, entry.cost = "known", usage, number
-            self.books.settle(key, usage, number)
+            self.ledger.settle(key, usage, number)
         elif name == "cancel":
             entry.end = "cancelled"
-            self.books.cancel(key)
+            self.ledger.cancel(key)
         else:
             entry.end = "unknown"
-            self.books.unknown(key)
+            self.ledger.unknown(key)
 
     def written(self, *, everything: bool) -> None:
         """`written` promises intents alone; where it had something to write, the rest went with it."""
@@ -156,7 +156,7 @@ class _Run:
         if calls is not None:
             self.fuse.arm(calls=calls)
             with suppress(PowerCut):
-                self.loop.run_until_complete(self.books.close())
+                self.loop.run_until_complete(self.ledger.close())
             self.model.written()
             after = self.model.sums(durable=True)
             self.fuse.arm()
@@ -175,9 +175,9 @@ class _Run:
 
     def agree(self) -> None:
         live = [entry for entry in self.model.lived.values() if entry.end == "open"]
-        assert self.books.totals == self.model.sums(durable=False)
-        assert self.books.open_tokens == sum(entry.tokens for entry in live)
-        assert self.books.open_pico == sum(entry.pico for entry in live)
+        assert self.ledger.totals == self.model.sums(durable=False)
+        assert self.ledger.open_tokens == sum(entry.tokens for entry in live)
+        assert self.ledger.open_pico == sum(entry.pico for entry in live)
         assert totals(LocalFiles(), FOLDER) == self.model.sums(durable=True)
 
 

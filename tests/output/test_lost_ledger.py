@@ -35,8 +35,8 @@ def older(folder: Path) -> None:
     """A copy from when the run had just begun."""
     shutil.rmtree(folder)
     folder.mkdir()
-    books = Ledger(LocalFiles(), str(folder), "0", offload=inline, strict=True)
-    books.open()
+    ledger = Ledger(LocalFiles(), str(folder), "0", offload=inline, strict=True)
+    ledger.open()
 
 
 LOSSES: dict[str, Callable[[Path], None]] = {
@@ -60,7 +60,7 @@ def test_lost_ledger_is_rebuilt_once_with_the_cost_of_stored_rows(tmp_path: Path
     run.run()
     after = status(LocalFiles(), run.out)
     if loss == "older" and not progress:
-        assert after.prompt_tokens < 1100, "nothing tells that these books are not whole"
+        assert after.prompt_tokens < 1100, "nothing tells that this ledger is not whole"
         return
     assert (after.prompt_tokens, after.completion_tokens, after.requests) == (1100, 220, 110)
     assert after.cost_usd == pytest.approx(run.wire.billed * 14e-6)
@@ -128,8 +128,8 @@ def test_ledger_without_cap_bounds_requests_while_storage_refuses(tmp_path: Path
         raise ledger.StorageError("refused")
 
     async def scenario() -> int:
-        books = Ledger(LocalFiles(), str(tmp_path), "o", offload=refuse, strict=False)
-        limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(books))
+        ledger = Ledger(LocalFiles(), str(tmp_path), "o", offload=refuse, strict=False)
+        limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(ledger))
         sent = 0
 
         async def ask() -> None:
@@ -139,7 +139,7 @@ def test_ledger_without_cap_bounds_requests_while_storage_refuses(tmp_path: Path
 
         async def everybody() -> None:
             async with asyncio.TaskGroup() as group:
-                group.create_task(books.serve())
+                group.create_task(ledger.serve())
                 for _ in range(10 * UNWRITTEN):
                     group.create_task(ask())
 
@@ -160,12 +160,12 @@ def test_ledger_without_cap_delays_requests_only_when_writes_are_behind(tmp_path
         fn(*args)
 
     async def scenario() -> tuple[float, list[str]]:
-        books = Ledger(LocalFiles(), str(tmp_path), "o", offload=slow, strict=False, gather_s=60.0)
-        limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(books))
+        ledger = Ledger(LocalFiles(), str(tmp_path), "o", offload=slow, strict=False, gather_s=60.0)
+        limits = LocalLimiter(RateLimits(concurrency=10**6), Budget(ledger))
         for _ in range(3 * UNWRITTEN):
             limits.settle(await limits.admit(Demand(1, 1, 10)), Outcome(Billing.NOTHING))
         took = asyncio.get_running_loop().time()
-        await books.close()
+        await ledger.close()
         return took, list(limits.waits.shares())
 
     took, waits = in_virtual_time(scenario())

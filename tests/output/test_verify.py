@@ -32,7 +32,7 @@ def look(output: Output) -> Verdict:
 
 @pytest.fixture
 def output(tmp_path: Path) -> Output:
-    """Two sealed shards and an empty one; three rows failed, one of them twice; books that fit."""
+    """Two sealed shards and an empty one; three rows failed, one of them twice; a ledger that fits."""
 
     async def scenario() -> Output:
         made = Output(tmp_path, 40, 30, 0)
@@ -278,7 +278,7 @@ def test_verify_reports_an_unfinished_retry(output: Output) -> None:
     assert any("generation 2 is not finished" in finding for finding in look(output).findings)
 
 
-# --- the input, run.json and the books --------------------------------------------------------------------------------
+# --- the input, run.json and the ledger -------------------------------------------------------------------------------
 
 
 def test_verify_reports_changed_and_missing_input_and_accepts_touched_input(output: Output) -> None:
@@ -310,13 +310,13 @@ def test_verify_refuses_a_damaged_run_json_and_a_folder_without_a_run(output: Ou
         verify(LocalFiles(), str(tmp_path))
 
 
-def books(output: Output) -> Path:
+def ledger_file(output: Output) -> Path:
     (path,) = Path(output.layout.ledger).iterdir()
     return path
 
 
 def test_verify_finds_a_flipped_bit_in_the_ledger(output: Output) -> None:
-    path = books(output)
+    path = ledger_file(output)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -325,14 +325,14 @@ def test_verify_finds_a_flipped_bit_in_the_ledger(output: Output) -> None:
 
 def test_verify_finds_a_ledger_with_fewer_tokens_than_the_rows(output: Output) -> None:
     assert look(output).complete
-    books(output).unlink()
+    ledger_file(output).unlink()
     (finding,) = look(output).findings
     assert finding == f"{output.layout.ledger}: the ledger holds 0 tokens and the rows 840: a part is missing"
 
 
 def test_verify_accepts_a_torn_ledger_tail(output: Output) -> None:
     """A crash tears it, and what it said was never acted upon."""
-    with books(output).open("ab") as file:
+    with ledger_file(output).open("ab") as file:
         file.write(b'0badc0de {"intend":[[1,2')
     assert look(output).complete
 

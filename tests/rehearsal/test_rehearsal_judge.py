@@ -77,7 +77,7 @@ def _night(config: RehearsalConfig, steps: list[tuple[float, int]]) -> list[tupl
         outcome = ask(judge, question("[row:a] ", max_tokens=tokens), now)  # a prompt of 2 tokens
         if outcome.fate == "ok":
             admitted.append((now, tokens + 2))
-    assert judge.books.charged_tokens == sum(tokens for _, tokens in admitted)
+    assert judge.request_log.charged_tokens == sum(tokens for _, tokens in admitted)
     counts = [(config.requests_per_minute, lambda a: 1), (config.tokens_per_minute, lambda a: a[1])]
     return [(admitted, limit, amount_of) for limit, amount_of in counts if limit is not None]
 
@@ -116,7 +116,7 @@ def test_simulated_bucket_takes_request_above_its_size_but_not_above_one_minute(
 def test_rehearsal_judge_charges_reserved_maximum_or_actual_tokens(charge: str, charged: int) -> None:
     judge = RehearsalJudge(AT_ONCE.changed({"charge": charge}))
     outcome = ask(judge, question(n=3, max_tokens=50))
-    assert judge.books.charged_tokens == charged
+    assert judge.request_log.charged_tokens == charged
     assert outcome.bill.completion_tokens == 12
     assert len(json.loads(outcome.body)["choices"]) == 3
 
@@ -172,7 +172,7 @@ def test_rehearsal_judge_capacity_mode_429_refuses() -> None:
     outcomes = [ask(judge, question()) for _ in range(3)]
     assert [outcome.status for outcome in outcomes] == [200, 200, 429]
     assert (outcomes[2].headers["retry-after"], outcomes[2].headers["retry-after-ms"]) == ("1", "250")
-    assert judge.books.charged_tokens == sum(o.bill.prompt_tokens + o.bill.completion_tokens for o in outcomes)
+    assert judge.request_log.charged_tokens == sum(o.bill.prompt_tokens + o.bill.completion_tokens for o in outcomes)
     assert ask(judge, question(), now=1.0).status == 200
 
 
@@ -185,7 +185,7 @@ def test_rehearsal_judge_latency_has_declared_median_and_spread() -> None:
     assert spread == pytest.approx(0.5, abs=0.03)
 
 
-# --- books ----------------------------------------------------------------------------------------------------------
+# --- counters ---------------------------------------------------------------------------------------------------------
 
 STORM = RehearsalConfig(
     requests_per_minute=600,
@@ -237,13 +237,13 @@ def _books(steps: list[tuple[float, Any, bool]], seed: int) -> dict[str, Any]:
         balance()
     settle_until(math.inf)
 
-    stats, rows = judge.stats(), judge.books.rows
+    stats, rows = judge.stats(), judge.request_log.rows
     assert stats["in_flight"] == 0
-    assert sum(book.paid for book in rows.values()) == stats["ok"]
-    assert sum(book.lost for book in rows.values()) == stats["lost"]
-    assert all(book.delivered <= book.paid <= book.recv for book in rows.values())
-    assert stats["rows_paid_twice"] == sum(book.paid > 1 for book in rows.values())
-    assert stats["paid_again"] == sum(max(0, book.paid - 1) for book in rows.values())
+    assert sum(counts.paid for counts in rows.values()) == stats["ok"]
+    assert sum(counts.lost for counts in rows.values()) == stats["lost"]
+    assert all(counts.delivered <= counts.paid <= counts.recv for counts in rows.values())
+    assert stats["rows_paid_twice"] == sum(counts.paid > 1 for counts in rows.values())
+    assert stats["paid_again"] == sum(max(0, counts.paid - 1) for counts in rows.values())
     seconds = stats["timeline"]
     assert [sum(line[i] for line in seconds) for i in range(1, 5)] == [
         stats[name] for name in ("requests", "ok", "r429", "charged_tokens")
@@ -256,12 +256,12 @@ def test_rehearsal_judge_faults_occur_at_declared_rate() -> None:
     judge, rng = RehearsalJudge(config), Random(3)
     for _ in range(4000):
         judge.settle(judge.ask("chat", question(), 0, rng), 0, delivered=True)
-    assert set(judge.books.faults) == set(FAULTS)
-    for name, count in judge.books.faults.items():
+    assert set(judge.request_log.faults) == set(FAULTS)
+    for name, count in judge.request_log.faults.items():
         assert count == pytest.approx(200, abs=62), name  # 4.5 standard deviations of 13.8
-    lost = sum(judge.books.faults[name] for name in ("reset", "cut", "truncate", "hang"))
-    assert judge.books.fates["lost"] == lost
-    assert judge.books.lost["prompt_tokens"] == 2 * lost
+    lost = sum(judge.request_log.faults[name] for name in ("reset", "cut", "truncate", "hang"))
+    assert judge.request_log.fates["lost"] == lost
+    assert judge.request_log.lost["prompt_tokens"] == 2 * lost
 
 
 def test_rehearsal_judge_reset_keeps_requests_in_flight() -> None:
@@ -435,7 +435,7 @@ def test_rehearsal_judge_refuses_grammar_of_characters_or_unknown_tokens() -> No
         assert outcome.status == 400, grammar
         assert json.loads(outcome.body)["error"]["param"] == "grammar"
     judge.settle(outcome, 0, delivered=True)
-    assert judge.books.fates == {"rejected": 1}
+    assert judge.request_log.fates == {"rejected": 1}
 
 
 def test_rehearsal_judge_plain_completion_is_verdict_text() -> None:

@@ -194,7 +194,7 @@ async def test_rehearsal_server_serves_many_requests_on_one_connection() -> None
             )
             assert json.loads(await reader.readexactly(length))["object"] == "chat.completion"
         writer.close()
-        assert server.judge.books.fates == {"ok": 3}
+        assert server.judge.request_log.fates == {"ok": 3}
 
 
 async def test_rehearsal_server_bills_client_that_disconnects_early() -> None:
@@ -202,14 +202,14 @@ async def test_rehearsal_server_bills_client_that_disconnects_early() -> None:
         _, writer = await asyncio.open_connection(server.host, server.port)
         body = json.dumps(QUESTION).encode()
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: j\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-        while server.judge.books.in_flight != 1:  # noqa: ASYNC110 - the log has no event
+        while server.judge.request_log.in_flight != 1:  # noqa: ASYNC110 - the log has no event
             await asyncio.sleep(0.001)
         writer.close()
-        while server.judge.books.in_flight:  # noqa: ASYNC110 - as above
+        while server.judge.request_log.in_flight:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.001)
-        book = server.judge.books.rows["a"]
-        assert (book.recv, book.paid, book.delivered) == (1, 1, 0)
-        assert server.judge.books.in_flight == 0
+        counts = server.judge.request_log.rows["a"]
+        assert (counts.recv, counts.paid, counts.delivered) == (1, 1, 0)
+        assert server.judge.request_log.in_flight == 0
 
 
 async def test_rehearsal_server_exit_does_not_wait_for_hanging_requests() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from simulation.settings import OUT, Setting
 from simulation.stored_rows import complaints
-from simulation.world import RowBook, World
+from simulation.world import RowCounts, World
 
 from scorer.files.files import LocalFiles
 from scorer.output import ledger
@@ -51,20 +51,20 @@ def _rows(setting: Setting, world: World) -> Iterator[str]:
 
 
 def _row(
-    setting: Setting, book: RowBook, kind: str, verdict: float, score: float | None, error: str | None
+    setting: Setting, counts: RowCounts, kind: str, verdict: float, score: float | None, error: str | None
 ) -> str | None:
     """What is wrong with a row's result; None where it fits the judge's records."""
     if (score is None) is (error is None):
         return "it must have one of the two"
     if score is not None:
-        right = kind == "plain" and book.good and score == verdict
+        right = kind == "plain" and counts.good and score == verdict
         return None if right else f"the judge's verdict on a {kind} row was {verdict}"
     if error == _OWN_ERROR.get(kind):
         return None
     if error in ("Unreadable", "Truncated"):
-        return None if book.bad >= 3 else "it had no three replies without a verdict"
+        return None if counts.bad >= 3 else "it had no three replies without a verdict"
     if error == "Unavailable":
-        enough = book.failures + book.throttles / 10 >= setting.retries
+        enough = counts.failures + counts.throttles / 10 >= setting.retries
         return None if enough else "an outage is no fault of its own"
     return "nothing explains it"
 
@@ -74,9 +74,9 @@ def _books(setting: Setting, world: World) -> Iterator[str]:
     totals = ledger.totals(LocalFiles(), f"{OUT}/ledger")
     known = totals.prompt_tokens + totals.completion_tokens
     if known > world.billed_tokens or totals.pico > world.billed_pico:
-        yield f"the books claim {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
+        yield f"the ledger claims {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
     if setting.lie and totals.requests > world.truth.tellings:
-        yield f"the books know {totals.requests} bills, {world.truth.tellings} were reported"
+        yield f"the ledger knows {totals.requests} bills, {world.truth.tellings} were reported"
     # What a dishonest judge reported to nobody, for its reply did not arrive, is admitted at its reservation.
     unreported_tokens, unreported_pico = world.truth.unreported if world.truth.beyond(1) != (0, 0) else (0, 0)
     missing = (
@@ -84,7 +84,7 @@ def _books(setting: Setting, world: World) -> Iterator[str]:
         or world.billed_pico - unreported_pico > totals.money_pico
     )
     if setting.caps and missing:
-        yield f"the books admit {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
+        yield f"the ledger admits {totals}; {world.billed_tokens} tokens, {world.billed_pico} pico-dollars were billed"
 
 
 def _limit(what: str, limit: float, asked: Sequence[tuple[float, int]]) -> Iterator[str]:

@@ -24,8 +24,8 @@ NEED = Demand(tokens=60, output_tokens=10, worst_tokens=300)
 
 def limits(folder: Path) -> LocalLimiter:
     """A limiter of 6,000 tokens a minute without a ledger."""
-    books = Ledger(LocalFiles(), str(folder), "1", offload=inline, strict=False)
-    return LocalLimiter(RateLimits(tokens_per_minute=6000, concurrency=4), Budget(books))
+    ledger = Ledger(LocalFiles(), str(folder), "1", offload=inline, strict=False)
+    return LocalLimiter(RateLimits(tokens_per_minute=6000, concurrency=4), Budget(ledger))
 
 
 def lie() -> Outcome:
@@ -98,10 +98,10 @@ def test_ledger_keeps_its_totals_when_an_owner_name_repeats(tmp_path: Path) -> N
 
     async def scenario() -> None:
         for owner in ("1", "2", "1", "1"):
-            books = Ledger(files, folder, owner, offload=inline, strict=True)
-            books.open()
-            books.settle(books.reserve(9, 9), Usage(5, 2), 8)
-            await books.close()
+            ledger = Ledger(files, folder, owner, offload=inline, strict=True)
+            ledger.open()
+            ledger.settle(ledger.reserve(9, 9), Usage(5, 2), 8)
+            await ledger.close()
 
     run(scenario())
     assert totals(files, folder) == Totals(requests=4, prompt_tokens=20, completion_tokens=8, pico=32)

@@ -113,7 +113,7 @@ def test_no_request_is_expected_for_rows_that_cannot_be_read() -> None:
 
 @pytest.mark.slow
 def test_simulated_runs_with_wrong_usage_keep_all_promises() -> None:
-    """Slow: two runs. No cap is passed by more than decision 20 says, and the books admit what was reported."""
+    """Slow: two runs. No cap is passed by more than decision 20 says, and the ledger admits what was reported."""
     for seed in range(OTHERS):
         report = SimulatedRun(seed, lies=True).run()
         assert report.findings == (), f"scripts/simulate --seed {seed} --lies"

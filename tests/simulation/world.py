@@ -51,7 +51,7 @@ LET_THROUGH_S = 0.01
 
 
 @dataclass(slots=True)
-class RowBook:
+class RowCounts:
     """What the judge knows of one row: replies with a verdict, replies without one, failures that were its own.
 
     `closed` rows need not be asked, or were told that they cannot be scored; `out` requests are under way.
@@ -66,7 +66,7 @@ class RowBook:
 
 
 class World:
-    """A judge, its weather and its books; it lives on while scorer dies and comes back.
+    """A judge, its weather and its counters; it lives on while scorer dies and comes back.
 
     `clock` is that of the process that lives, and the caps are those of its run file. `after_good` is told how many
     verdicts were given so far.
@@ -76,7 +76,7 @@ class World:
         self.clock: Callable[[], float] = lambda: 0.0
         self.caps: dict[str, float] = {}
         self.rows = {
-            row: RowBook(closed=kind in ("null", "damaged"))
+            row: RowCounts(closed=kind in ("null", "damaged"))
             for row, kind in setting.kinds.items()
             if setting.topic(row) == row
         }
@@ -98,7 +98,7 @@ class World:
         self._config = setting.config
         self._judge = RehearsalJudge(setting.config, 0.0, EPOCH)
         self._digest = blake2b(digest_size=8)
-        self._others = RowBook()  # requests that are about no row
+        self._others = RowCounts()  # requests that are about no row
         self._open = self._good = self._beyond = 0
         self._outage, self._outage_until = "", -1.0
         self._good_now = Counter[str]()  # verdicts that the process got that lives now
@@ -115,7 +115,7 @@ class World:
     @property
     def paid_again(self) -> int:
         """Verdicts for rows that already had one."""
-        return sum(max(0, book.good - 1) for book in self.rows.values())
+        return sum(max(0, counts.good - 1) for counts in self.rows.values())
 
     # --- weather ------------------------------------------------------------------------------------------------------
 
@@ -177,13 +177,13 @@ class World:
             return
         if self.caps and self._open:
             return  # it may wait for a settlement to make room under its cap
-        waiting = sum(self._waits(book) for book in self.rows.values())
+        waiting = sum(self._waits(counts) for counts in self.rows.values())
         if waiting or not self._open:
             self._broken(f"silence: {waiting} rows wait, {self._open} requests are out, and nothing is asked")
 
-    def _waits(self, book: RowBook) -> bool:
-        spent = book.failures + book.throttles / 10 >= self._setting.retries
-        return not (book.good or book.closed or book.bad >= 3 or book.out or spent)
+    def _waits(self, counts: RowCounts) -> bool:
+        spent = counts.failures + counts.throttles / 10 >= self._setting.retries
+        return not (counts.good or counts.closed or counts.bad >= 3 or counts.out or spent)
 
     # --- one request --------------------------------------------------------------------------------------------------
 
@@ -191,30 +191,30 @@ class World:
         """See `Transport.post`."""
         body = orjson.loads(call.body)
         row = _row(body)
-        book = self.rows.get(row, self._others)
+        counts = self.rows.get(row, self._others)
         if row not in self._begun and row in self.rows and self.clock() > self._paused_at:
             self._broken(f"{row} is begun in a pause")
         self._begun.add(row)
         self._open += 1
-        book.out += 1
+        counts.out += 1
         if self._open > self._setting.concurrency:
             self._broken(f"{self._open} requests are in flight, {self._setting.concurrency} may be")
         self.patience.asked(self.clock(), timeout_s)
         try:
             if self.clock() < self._outage_until:
-                return await self._down(row, book, timeout_s)
-            return await self._up(row, book, body, timeout_s)
+                return await self._down(row, counts, timeout_s)
+            return await self._up(row, counts, body, timeout_s)
         finally:
             self._open -= 1
-            book.out -= 1
+            counts.out -= 1
 
-    async def _down(self, row: str, book: RowBook, timeout_s: float) -> Reply:
+    async def _down(self, row: str, counts: RowCounts, timeout_s: float) -> Reply:
         kind = self._outage
         if kind != "refused":
             self.asked.append((self.clock(), 0))
         await asyncio.sleep(timeout_s if kind == "blackhole" else self._draw.uniform(0.001, 2.0))
         # What hangs until after the outage cannot be told from a row that hangs by itself.
-        book.failures += kind == "blackhole" and self.clock() >= self._outage_until
+        counts.failures += kind == "blackhole" and self.clock() >= self._outage_until
         self._failed(row, kind)
         if kind == "refused":
             raise Unreachable("cannot reach the judge", billed=False)
@@ -225,7 +225,7 @@ class World:
         )
         return Reply(status, {}, body)
 
-    async def _up(self, row: str, book: RowBook, body: Any, timeout_s: float) -> Reply:
+    async def _up(self, row: str, counts: RowCounts, body: Any, timeout_s: float) -> Reply:
         asked_at = self.clock()
         if self._storm_until is not None and asked_at >= self._storm_until:
             self._storm_until = None
@@ -248,11 +248,11 @@ class World:
             elif bill is not None:
                 self.truth.lost(*self._price(*bill))
         if not arrived:
-            book.failures += 1
+            counts.failures += 1
             self._failed(row, outcome.wire)
             raise Unreachable("the judge broke off, or did not answer in time", billed=True)
         headers = self._headers(outcome, asked_at)
-        self._arrived(row, book, outcome, headers, asked_at)
+        self._arrived(row, counts, outcome, headers, asked_at)
         lies = bill is not None and self._setting.lie
         return Reply(outcome.status, headers, self.truth.rewritten(outcome.body, *bill) if lies else outcome.body)
 
@@ -303,24 +303,24 @@ class World:
             self.patience.heard_truth(asked_at)
         return headers
 
-    def _arrived(self, row: str, book: RowBook, outcome: Outcome, headers: dict[str, str], asked_at: float) -> None:
+    def _arrived(self, row: str, counts: RowCounts, outcome: Outcome, headers: dict[str, str], asked_at: float) -> None:
         now = self.clock()
         if outcome.status == 429:
-            book.throttles += 1
+            counts.throttles += 1
             self.patience.throttled(now, asked_at, headers.get("retry-after"))
             return
         if outcome.fate in ("failed", "lost"):
-            book.failures += 1
+            counts.failures += 1
             self._failed(row, outcome.fault)
             return
         self.patience.answered(now, asked_at, row)
         if outcome.fate == "rejected" or b'"finish_reason":"content_filter"' in outcome.body:
-            book.closed = True  # whatever else befell this reply
+            counts.closed = True  # whatever else befell this reply
         elif outcome.fault in ("prose", "null"):
-            book.bad += 1
+            counts.bad += 1
         else:
-            book.good += 1
-            if book is not self._others:
+            counts.good += 1
+            if counts is not self._others:
                 self._good_now[row] += 1
                 if self._setting.topics and self._good_now[row] > 1:
                     self._broken(f"{row} was answered, and another row asked the same again")

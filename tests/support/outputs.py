@@ -97,15 +97,15 @@ class Output:
         return asked
 
     async def pay(self, requests: int, *, lost: int = 0) -> None:
-        """Books of so many answered requests, and of some whose bill nobody knows."""
+        """A ledger of so many answered requests, and of some whose bill nobody knows."""
         self.start += 1
-        books = Ledger(self.files, self.layout.ledger, f"{self.start}", offload=inline, strict=True)
-        books.open()
+        ledger = Ledger(self.files, self.layout.ledger, f"{self.start}", offload=inline, strict=True)
+        ledger.open()
         for _ in range(requests):
-            books.settle(books.reserve(20, 0), USAGE, 5_000_000)
+            ledger.settle(ledger.reserve(20, 0), USAGE, 5_000_000)
         for _ in range(lost):
-            books.unknown(books.reserve(20, 7_000_000))
-        await books.close()
+            ledger.unknown(ledger.reserve(20, 7_000_000))
+        await ledger.close()
 
     def segments_folder(self, shard: int = 0) -> Path:
         return Path(self.layout.segments, self.shards[shard].stem)

@@ -117,8 +117,8 @@ class Strict(LocalLimiter):
 
     def __init__(self, rates: RateLimits = RateLimits(concurrency=1000), **caps: Any) -> None:  # noqa: B008 - it is frozen
         self.settled, self.given = [], 0
-        books = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
-        super().__init__(rates, Budget(books, **caps))
+        ledger = Ledger(LocalFiles(), "never-written", "me", offload=nothing, strict=False)
+        super().__init__(rates, Budget(ledger, **caps))
 
     async def admit(self, need: Demand, leave: Callable[[], bool] | None = None) -> Permit:
         permit = await super().admit(need, leave)
@@ -131,11 +131,11 @@ class Strict(LocalLimiter):
 
     @property
     def totals(self) -> Totals:
-        books = self._caps.ledger
-        assert isinstance(books, Ledger)
-        assert (books.open_tokens, books.open_pico, self.in_flight) == (0, 0, 0)
+        ledger = self._caps.ledger
+        assert isinstance(ledger, Ledger)
+        assert (ledger.open_tokens, ledger.open_pico, self.in_flight) == (0, 0, 0)
         assert len(self.settled) == self.given
-        return books.totals
+        return ledger.totals
 
 
 def client(wire: Wire, *limits: Strict, retries: int = 3, tariff: Price | None = PRICE, **dialect: Any) -> HttpClient:

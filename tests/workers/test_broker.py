@@ -38,8 +38,8 @@ def need(worst: int, pico: int = 0) -> Demand:
 
 def final(one: Mate) -> Totals:
     """What its ledger's file says once it is dead: what was in flight may be billed."""
-    books = one.ledger
-    return books.totals + Totals(maybe_tokens=books.open_tokens, maybe_pico=books.open_pico)
+    ledger = one.ledger
+    return ledger.totals + Totals(maybe_tokens=ledger.open_tokens, maybe_pico=ledger.open_pico)
 
 
 def committed(mates: list[Mate]) -> int:

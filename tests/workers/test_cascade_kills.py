@@ -61,7 +61,7 @@ def run_file(folder: Path, judges: Judges, **model: Any) -> Path:
 
 def paid(judge: RehearsalProcess) -> dict[str, int]:
     """How many requests of each row the model was paid for, online and in batches."""
-    counts = {row: books["paid"] for row, books in judge.rows().items()}
+    counts = {row: stats["paid"] for row, stats in judge.rows().items()}
     for one in judge.payments().values():
         counts[one["row"]] = counts.get(one["row"], 0) + one["paid"]
     return counts
@@ -71,9 +71,9 @@ def spent_usd(judges: Judges) -> float:
     """What the models were paid, online and at half the price in batches."""
     usd = 0.0
     for alias, judge in judges.items():
-        books = judge.stats()
+        stats = judge.stats()
         usd += PRICES[alias] * sum(
-            books[name] for name in ("prompt_tokens", "completion_tokens", "lost_completion_tokens")
+            stats[name] for name in ("prompt_tokens", "completion_tokens", "lost_completion_tokens")
         )
         for one in judge.payments().values():
             usd += PRICES[alias] / 2 * one["paid"] * (one["prompt_tokens"] + one["completion_tokens"])

@@ -46,15 +46,15 @@ def plan_of(out: Output, **limits: Any) -> RunPlan:
 
 
 def owner_of(out: Output, store: Store, **limits: Any) -> tuple[Coordinator, Ledger]:
-    books = Ledger(out.files, out.layout.ledger, "owner", offload=inline, strict=True)
-    books.open()
+    ledger = Ledger(out.files, out.layout.ledger, "owner", offload=inline, strict=True)
+    ledger.open()
     manifest = Manifest(FINGERPRINT, {}, {}, "2026-11-24T00:00:00+00:00", out.shards)
     partial = PartialRows(out.files, out.layout.partial, FINGERPRINT)
     opened = OpenRun(
-        plan_of(out, **limits), manifest, out.files, out.layout, store, books, partial, inline, now, owned=lambda: True
+        plan_of(out, **limits), manifest, out.files, out.layout, store, ledger, partial, inline, now, owned=lambda: True
     )
     owner = Coordinator(opened, workers=2, served={}, gather_s=0.1)
-    return owner, books
+    return owner, ledger
 
 
 def test_coordinator_answers_no_worker_once_its_folder_is_lost(tmp_path: Path) -> None:

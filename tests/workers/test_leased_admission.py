@@ -170,8 +170,8 @@ class Contract(ABC):
 class TestLocal(Contract):
     @asynccontextmanager
     async def made(self, rates: RateLimits, max_tokens: int | None, strict: bool) -> AsyncIterator[LocalLimiter]:
-        books = Ledger(Never(), "never-written", "me", offload=inline, strict=strict)
-        yield LocalLimiter(rates, Budget(books, max_tokens=max_tokens))
+        ledger = Ledger(Never(), "never-written", "me", offload=inline, strict=strict)
+        yield LocalLimiter(rates, Budget(ledger, max_tokens=max_tokens))
 
 
 class TestLeased(Contract):

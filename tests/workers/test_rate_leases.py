@@ -240,8 +240,8 @@ def test_endpoint_dates_lower_limit_by_sending_and_ends_on_answer_without_header
 def test_leased_endpoint_admits_nothing_after_lease_expires() -> None:
     async def scenario() -> None:
         asked: list[float] = []
-        books = Ledger(Never(), "never-written", "me", offload=inline, strict=False)
-        leased = LeasedEndpoint(RateLimits(requests_per_minute=6000), Budget(books), lambda: asked.append(now()))
+        ledger = Ledger(Never(), "never-written", "me", offload=inline, strict=False)
+        leased = LeasedEndpoint(RateLimits(requests_per_minute=6000), Budget(ledger), lambda: asked.append(now()))
         limits = leased.limiter
         leased.lease({"requests": 5.0}, until=now() + 0.1)
         limits.settle(await limits.admit(need()), DONE)

@@ -83,10 +83,10 @@ def test_killed_worker_costs_only_its_rows_in_flight_and_unwritten(judge: Rehear
         done = ended(process)
     assert done.code == 0, done.err
     whole(tmp_path, ROWS)
-    books = judge.stats()
-    assert books["paid_again"] <= 2 * (IN_FLIGHT // 3 + 1 + 2 * FLUSH_ROWS)
+    stats = judge.stats()
+    assert stats["paid_again"] <= 2 * (IN_FLIGHT // 3 + 1 + 2 * FLUSH_ROWS)
     value = done.json()
-    assert value["requests"] >= books["requests"] - 2  # those that were in flight are known as possibly billed
+    assert value["requests"] >= stats["requests"] - 2  # those that were in flight are known as possibly billed
 
 
 IMPATIENT = "import scorer.workers.silence as silence; silence.SILENT_S = 2.0; from scorer.cli.app import main; main()"
@@ -116,9 +116,9 @@ def test_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: Rehea
     assert done.code == 0, done.err
     assert "A worker ended early (reported nothing for 2 s and was killed)." in done.err
     whole(tmp_path, ROWS)
-    books = judge.stats()
-    assert books["paid_again"] <= IN_FLIGHT // 2 + 1 + 2 * FLUSH_ROWS
-    assert done.json()["requests"] >= books["requests"] - 1
+    stats = judge.stats()
+    assert stats["paid_again"] <= IN_FLIGHT // 2 + 1 + 2 * FLUSH_ROWS
+    assert done.json()["requests"] >= stats["requests"] - 1
 
 
 def test_run_ends_though_a_worker_that_has_no_row_is_stopped_while_it_starts(
@@ -180,8 +180,8 @@ def test_workers_keep_cap_as_billed_by_judge_across_kills(
         stopped = ended(process)
     assert stopped.code == 3, stopped.err
     assert f"limits.{cap} = {most:g} is used up" in stopped.err
-    books = judge.stats()
-    prompt, output = books["prompt_tokens"], books["completion_tokens"]
+    stats = judge.stats()
+    prompt, output = stats["prompt_tokens"], stats["completion_tokens"]
     spent = prompt + output if cap == "max_tokens" else (prompt + 2 * output) / 1e6
     assert spent <= most
     ledger = totals(LocalFiles(), f"{tmp_path}/out/ledger")
@@ -190,7 +190,7 @@ def test_workers_keep_cap_as_billed_by_judge_across_kills(
     used, worst = (ledger.tokens, 400) if cap == "max_tokens" else (ledger.money_pico / 1e12, 0.0005)
     assert most - worst < used <= most  # what is left is less than the worst case of the next
     assert scorer("run", run, "--workers", 2).code == 3
-    assert judge.stats()["requests"] - books["requests"] <= 1
+    assert judge.stats()["requests"] - stats["requests"] <= 1
     judge.configure(latency_median_s=0.0)
     assert scorer("run", run, "--set", f"limits.{cap}={most * 10:g}").code == 0
     whole(tmp_path, ROWS)
@@ -203,9 +203,9 @@ def test_workers_together_keep_declared_rates(judge: RehearsalProcess, tmp_path:
     limits = {"concurrency": 64, "requests_per_minute": 3000}
     ran = scorer("run", run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits}), "--workers", 2)
     assert ran.code == 0, ran.err
-    books = judge.stats()
-    assert books["r429"] == 0
-    arrivals = [requests for _, requests, *_ in books["timeline"]]
+    stats = judge.stats()
+    assert stats["r429"] == 0
+    arrivals = [requests for _, requests, *_ in stats["timeline"]]
     assert max(arrivals) <= 50 * 1.35  # a second's worth, and the burst
 
 

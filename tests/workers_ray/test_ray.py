@@ -99,15 +99,15 @@ def test_ray_nodes_share_limits_and_score_rows_of_killed_worker(
         done = ended(process)
     assert done.code == 0, done.err
     whole(tmp_path, rows)
-    books, status = judge.stats(), done.json()
-    assert books["max_in_flight"] <= IN_FLIGHT
-    assert books["r429"] == 0
-    assert max(requests for _, requests, *_ in books["timeline"]) <= 50 * 1.35  # a second's worth, and the burst
-    assert books["paid_again"] <= IN_FLIGHT // 2 + 2 * FLUSH_ROWS
-    assert status["requests"] >= books["requests"] - 1  # what was in flight is known as possibly billed
+    stats, status = judge.stats(), done.json()
+    assert stats["max_in_flight"] <= IN_FLIGHT
+    assert stats["r429"] == 0
+    assert max(requests for _, requests, *_ in stats["timeline"]) <= 50 * 1.35  # a second's worth, and the burst
+    assert stats["paid_again"] <= IN_FLIGHT // 2 + 2 * FLUSH_ROWS
+    assert status["requests"] >= stats["requests"] - 1  # what was in flight is known as possibly billed
     assert (
         status["cost_usd"] + status["maybe_billed_usd"]
-        >= (books["prompt_tokens"] + 2 * books["completion_tokens"]) / 1e6
+        >= (stats["prompt_tokens"] + 2 * stats["completion_tokens"]) / 1e6
     )
     wait_until(lambda: not any(nodes.workers()))
 
