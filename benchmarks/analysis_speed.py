@@ -29,7 +29,7 @@ from scipy import stats
 from scorer import scan_scores
 from scorer.analysis.bootstrap import resample
 from scorer.analysis.resampled_correlation import correlations
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, save
 from scorer.output.schema import (

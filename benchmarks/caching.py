@@ -38,7 +38,7 @@ from support.simulated import Simulated  # noqa: E402
 from scorer.build import assemble, plan  # noqa: E402
 from scorer.build.assemble import make_client  # noqa: E402
 from scorer.build.plan import check  # noqa: E402
-from scorer.files.files import LocalFiles  # noqa: E402
+from scorer.files.local_files import LocalFiles  # noqa: E402
 from scorer.job.job import Job  # noqa: E402
 from scorer.types import Call, Reply  # noqa: E402
 

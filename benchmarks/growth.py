@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.resume import first_request, make
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.ledger import Ledger
 from scorer.usage import Usage
 

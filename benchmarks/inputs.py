@@ -83,7 +83,7 @@ def _write_arrow(path: Path, end: str, mb: int, line_mb: int) -> None:
 
 def read(path: str) -> dict[str, float]:
     """The first look and all rows, in this process: seconds of CPU, rows, peak MB."""
-    from scorer.files.files import LocalFiles
+    from scorer.files.local_files import LocalFiles
     from scorer.inputs.shards import first_look
     from scorer.inputs.source import Columns, Reader
     from scorer.types import Work

@@ -35,7 +35,7 @@ from scorer.build.plan import (
     check,
     schema_of,
 )
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.start import (
     open_manifest,
 )

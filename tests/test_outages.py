@@ -29,7 +29,7 @@ from scorer.build.plan import check
 from scorer.cli.terminal import line
 from scorer.client.transport import HttpTransport
 from scorer.errors import Interrupted, SetupError, TooManyFailed
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.callbacks import Callbacks
 from scorer.job.job import Job
 from scorer.limits.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S

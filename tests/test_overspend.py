@@ -28,7 +28,7 @@ from support.transport import FakeTransport
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BudgetSpent
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.limits.bills import OPENING
 from scorer.output import ledger

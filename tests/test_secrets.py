@@ -25,7 +25,7 @@ from scorer.build.plan import check
 from scorer.cli.app import _exit_code
 from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.errors import OutputError, SpecError, Unreachable
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.rehearse import rehearsal
 from scorer.output.layout import Layout
 from scorer.output.manifest import load

@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.inprocess import Run, own_score
 
 from scorer.errors import OutputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.output.layout import Layout

@@ -21,7 +21,8 @@ _SETUP = "scorer.cli.setup_commands:"
 _RUN = "scorer.cli.run_commands:"
 _BY_HAND = "scorer.cli.by_hand_commands:"
 _OUTPUT = "scorer.cli.output_commands:"
-_ANALYSIS = "scorer.cli.analysis_commands:"
+_JUDGE = "scorer.cli.judge_commands:"
+_SYSTEM = "scorer.cli.system_commands:"
 _DECISION = "scorer.cli.decision_commands:"
 
 COMMANDS = {
@@ -73,7 +74,7 @@ COMMANDS = {
         "Write one HTML page of a run: the answer, systems, judge, rows to read, errors. It opens offline.",
     ),
     "agree": Command(
-        _ANALYSIS + "agree",
+        _JUDGE + "agree",
         "Measure the agreement of scores with human values, or of judges with each other.",
     ),
     "bias": Command(
@@ -82,18 +83,18 @@ COMMANDS = {
         help_format="markdown",
     ),
     "scale": Command(
-        _ANALYSIS + "scale",
+        _JUDGE + "scale",
         "Measure whether a judge uses one scale across tasks; calibrate it with --calibrate.",
     ),
     "estimate": Command(
-        _ANALYSIS + "estimate",
+        _SYSTEM + "estimate",
         "Estimate the mean human value of all rows, from all scores and a random sample of human labels.",
     ),
     "leaderboard": Command(
-        _ANALYSIS + "leaderboard", "Rank systems with rank intervals. With --against, by the Bradley-Terry model."
+        _SYSTEM + "leaderboard", "Rank systems with rank intervals. With --against, by the Bradley-Terry model."
     ),
     "compare": Command(
-        _ANALYSIS + "compare",
+        _SYSTEM + "compare",
         "Compare variants, or the steps of a learning curve, paired over items; format apart from quality.",
     ),
     "cascade": Command(

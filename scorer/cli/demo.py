@@ -11,7 +11,8 @@ from pathlib import Path
 from scorer.cli.app import main as command
 from scorer.cli.init import starter
 from scorer.errors import ScorerError
-from scorer.files.files import LocalFiles, replace
+from scorer.files.files import replace
+from scorer.files.local_files import LocalFiles
 
 WHAT_IT_SEES = """\
 A model this small notices text that has nothing to do with its source. It cannot see wrong facts, copying or tone: on

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from scorer.cli.sample import sample_path
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles, replace
+from scorer.files.files import replace
+from scorer.files.local_files import LocalFiles
 
 STARTER = '''# A run of scorer: what to score, who judges, within which limits, and where the scores go.
 # Every key is described in docs/reference/run-file.md. Try: scorer plan {file}, then scorer run {file}.

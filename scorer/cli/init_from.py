@@ -11,7 +11,8 @@ from pathlib import Path
 from scorer.build.plan import check
 from scorer.cli.init_columns import Roles, guess, is_text, text_paths
 from scorer.errors import InputError, SpecError
-from scorer.files.files import LocalFiles, Stat, replace
+from scorer.files.files import Stat, replace
+from scorer.files.local_files import LocalFiles
 from scorer.files.router import AnyFiles
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.content import other_separator

@@ -221,7 +221,8 @@ def _write(run_file: str, tree: dict[str, Any], options: ChoiceOptions, picked: 
     from scorer.build.plan import check
     from scorer.config.edited_run_file import edited
     from scorer.config.loader import run_file_text
-    from scorer.files.files import LocalFiles, replace
+    from scorer.files.files import replace
+    from scorer.files.local_files import LocalFiles
     from scorer.files.router import AnyFiles
     from scorer.output.layout import Layout
     from scorer.output.manifest import load

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from scorer.errors import SpecError
 from scorer.files.credentials import open_store
-from scorer.files.files import Files, LocalFiles, Lock, Stat
+from scorer.files.files import Files, Lock, Stat
 from scorer.files.lease import LEASE_S
+from scorer.files.local_files import LocalFiles
 
 if TYPE_CHECKING:
     from scorer.files.hub import HubFiles

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.errors import InputError, SpecError, StorageError
-from scorer.files.files import OWNER_ONLY
+from scorer.files.local_files import OWNER_ONLY
 from scorer.frames.as_frame import first_line
 
 

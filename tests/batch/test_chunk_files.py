@@ -11,7 +11,7 @@ import pytest
 from support.outputs import Crash, Crashing
 
 from scorer.errors import StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.chunk import Chunk, Event, after
 from scorer.output.chunk_files import LINES, ChunkFiles, ChunkLine
 

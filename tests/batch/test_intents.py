@@ -10,7 +10,7 @@ from support.clock import inline, run
 
 from scorer.batch.intents import check_entries, intend, new_nonce, twin_entry
 from scorer.errors import StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.chunk import Chunk, Event
 from scorer.output.chunk_files import ChunkFiles, ChunkLine
 from scorer.output.ledger import Ledger, totals

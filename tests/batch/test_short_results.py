@@ -18,7 +18,7 @@ from scorer.batch.exchange import Exchange
 from scorer.batch.openai import OpenAIBatches
 from scorer.batch.types import Batch
 from scorer.errors import TransientError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.chunk import Event
 from scorer.output.chunk_files import ChunkFiles, ChunkLine
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.build.plan import ResultSchemas, RunPlan, check
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.shards import find, first_look
 from scorer.types import Shard
 

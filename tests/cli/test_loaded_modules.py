@@ -17,14 +17,14 @@ from scorer.rehearsal.process import RehearsalProcess
 
 HEAVY = {
     "aiohttp", "asyncio", "msgspec", "numpy", "orjson", "polars", "pyarrow", "pydantic", "rich.markdown",
-    "scorer.build", "scorer.cli.analysis_commands", "scorer.cli.options", "scorer.cli.run_commands", "scorer.output",
-    "ssl", "tiktoken",
+    "scorer.build", "scorer.cli.judge_commands", "scorer.cli.options", "scorer.cli.run_commands",
+    "scorer.cli.system_commands", "scorer.output", "ssl", "tiktoken",
 }  # fmt: skip
 """Not for `scorer --help`: most of the time until it answers would go into these."""
 LATER = {
     "aiohttp", "attr", "cyclopts", "difflib", "duckdb", "http.client", "polars", "prometheus_client",
-    "pyarrow.compute", "pyarrow.dataset", "ray", "rich", "scorer.analysis", "scorer.cli.analysis_commands",
-    "scorer.client.http.general", "scorer.engine.dedupe",
+    "pyarrow.compute", "pyarrow.dataset", "ray", "rich", "scorer.analysis", "scorer.cli.judge_commands",
+    "scorer.cli.system_commands", "scorer.client.http.general", "scorer.engine.dedupe",
     "scorer.inputs.formats.csv_text", "scorer.inputs.formats.json_lines", "scorer.job.distributed_scoring",
     "scorer.metrics.pool", "scorer.output.scan", "scorer.output.verify", "scorer.publish", "scorer.rehearsal",
     "scorer.workers", "tiktoken", "urllib.request", "xllamacpp",

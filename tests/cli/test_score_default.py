@@ -11,13 +11,14 @@ import polars as pl
 import pytest
 
 import scorer
-from scorer.cli.analysis_commands import agree, compare, estimate, leaderboard, scale
 from scorer.cli.app import _exit_code
 from scorer.cli.bias_command import bias
 from scorer.cli.cascade_command import cascade
 from scorer.cli.curves_command import curves
 from scorer.cli.decision_commands import gate
+from scorer.cli.judge_commands import agree, scale
 from scorer.cli.samples_command import samples
+from scorer.cli.system_commands import compare, estimate, leaderboard
 
 COMMANDS = [agree, bias, cascade, compare, curves, estimate, gate, leaderboard, samples, scale]
 

@@ -23,7 +23,7 @@ from support.inprocess import Run
 from scorer.build.assemble import make_client
 from scorer.cli.signals import Stages
 from scorer.errors import Interrupted, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.output import store as stores
 from scorer.processes.event_loop import run_blocking, shielded

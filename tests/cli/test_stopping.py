@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from support.command import JUDGE, own_score, run_file, scorer, standing, started, wait_until
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.status import status
 from scorer.rehearsal.process import RehearsalProcess
 

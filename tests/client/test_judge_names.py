@@ -13,7 +13,7 @@ from scorer.client.endpoints import Endpoint
 from scorer.client.judge_names import MOST_TOLD, JudgeNames
 from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.types import Call, Message, Reply, Request

@@ -23,7 +23,7 @@ from scorer.client.providers.caching import parts
 from scorer.client.reservation import Reservation
 from scorer.config.cost import Price
 from scorer.errors import BudgetSpent, Interrupted, RowError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.judges.rating import Rating
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger

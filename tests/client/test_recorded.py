@@ -15,7 +15,7 @@ import pytest
 from scorer.api.runs import run
 from scorer.client.recorded import Recorded
 from scorer.errors import NoReply, Refused, SetupError, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.reread import reread
 from scorer.output.scan import scan_scores
 from scorer.types import (

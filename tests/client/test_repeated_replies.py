@@ -25,7 +25,7 @@ from scorer.client.providers.openai import OpenAI
 from scorer.client.repeated_replies import CONFIRMED, REMEMBERED, DuplicateReplies, reply_id
 from scorer.client.transport import HttpTransport
 from scorer.config.cost import Price
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.types import Message, Reply, Request

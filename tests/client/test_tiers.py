@@ -17,7 +17,7 @@ from scorer.client.providers.openai import OpenAI
 from scorer.client.tiers import TierFallback
 from scorer.config.cost import Price, TierPrices
 from scorer.errors import BudgetSpent
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.types import Call, Completion, Message, Reply, Request

@@ -25,7 +25,7 @@ from scorer.config.model_prices import price
 from scorer.config.price_table import MAKERS, context_window, listed, price_of, sources
 from scorer.config.spec import Model
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.estimate import estimate
 from scorer.job.job import Job
 from scorer.job.rehearse import _against

@@ -21,7 +21,7 @@ from scorer.errors import (
     SpecError,
     StorageError,
 )
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.output import ledger

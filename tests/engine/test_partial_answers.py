@@ -16,7 +16,7 @@ from scorer.engine import engine
 from scorer.engine.admission import RowSlots
 from scorer.engine.engine import RunContext, StopFlag
 from scorer.errors import BudgetSpent, Refused, RowError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.partial_rows import PartialRows
 from scorer.types import Completion, Conversation, Request, Result, Row, Score, TokenLogprob
 from scorer.usage import Spent, Usage

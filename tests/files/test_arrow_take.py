@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from scorer.files.arrow_take import owned, take
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import segments as seg
 from scorer.output.merge import merge
 from scorer.output.schema import (

@@ -19,11 +19,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import scorer.files.files
+import scorer.files.local_files
 from scorer.errors import OutputError, StorageError
 from scorer.files import full_disk as fulldisk
 from scorer.files.filenames import NAME_BYTES, cut, not_utf8, short_name
-from scorer.files.files import PARTIAL, Files, LocalFiles, read, replace
+from scorer.files.files import PARTIAL, Files, read, replace
+from scorer.files.local_files import LocalFiles
 from scorer.files.router import AnyFiles
 
 _STEP = st.tuples(st.sampled_from(["create", "abort", "append", "delete"]), st.sampled_from("abc"), st.binary())
@@ -278,7 +279,7 @@ class TestDurable:
 
 _HOLDER = """
 import sys
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 lock = LocalFiles().lock(sys.argv[1], "a process about to be killed")
 print("held", flush=True)
 sys.stdin.read()
@@ -358,7 +359,7 @@ def test_write_errors_are_sentences(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(scorer.files.files if call == "open" else os, call, refuse, raising=False)
+        patch.setattr(scorer.files.local_files if call == "open" else os, call, refuse, raising=False)
         patch.setattr(fulldisk, "FULL_DISK_S", 0.0)
         with pytest.raises(StorageError) as caught:
             act(LocalFiles(), path)
@@ -396,7 +397,7 @@ def test_append_continues_a_short_write(monkeypatch: pytest.MonkeyPatch, tmp_pat
         def __exit__(self, *_: object) -> None:
             self._file.close()
 
-    monkeypatch.setattr(scorer.files.files, "open", Dribbling, raising=False)
+    monkeypatch.setattr(scorer.files.local_files, "open", Dribbling, raising=False)
     LocalFiles().append(f"{tmp_path}/log", b"0123456789")
     assert (tmp_path / "log").read_bytes() == b"0123456789"
 

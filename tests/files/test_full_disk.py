@@ -17,10 +17,10 @@ from support.inprocess import Run
 
 from scorer.build.assemble import make_client
 from scorer.errors import StorageError
-from scorer.files import files as files_module
 from scorer.files import full_disk as fulldisk
-from scorer.files.files import LocalFiles
+from scorer.files import local_files
 from scorer.files.full_disk import AGAIN_S, FULL_DISK_S, Space
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -71,7 +71,7 @@ class Disk:
 
 
 def mounted(space: Callable[[], int]) -> Any:
-    return mock.patch.object(files_module, "open", Disk(space), create=True)
+    return mock.patch.object(local_files, "open", Disk(space), create=True)
 
 
 # --- one file ---------------------------------------------------------------------------------------------------------

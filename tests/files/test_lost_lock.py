@@ -9,7 +9,7 @@ from support import clock
 from support.clock import inline
 
 from scorer.errors import OutputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Budget, LocalLimiter
 from scorer.limits.rate_limits import RateLimits
 from scorer.limits.types import Billing, Demand, Outcome

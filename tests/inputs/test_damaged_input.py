@@ -18,7 +18,7 @@ from support.clock import run as in_virtual_time
 from support.inprocess import Run
 
 from scorer.errors import OutputError, StorageError, TooManyFailed
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.formats import parquet as stretches
 from scorer.inputs.identity import look
 from scorer.inputs.source import Columns, Reader

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scorer.errors import InputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.arrow_rows import ArrowRows
 from scorer.inputs.kept_types import unkept
 from scorer.inputs.shards import first_look

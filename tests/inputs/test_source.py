@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from support.clock import inline, run
 
 from scorer.errors import InputError, ShardChanged
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.identity import look
 from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, ReadStalled
 from scorer.inputs.shards import first_look, missing_columns

@@ -12,7 +12,7 @@ from support.batch_provider import BatchProvider
 from support.batch_runs import BatchRun
 from support.outputs import Crash
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 
 FOLDERS = ("/batches/", "/ledger/", "/segments/", "/scores/")
 

@@ -11,7 +11,7 @@ from support.batch_provider import BatchProvider
 from support.batch_runs import BatchRun
 
 from scorer.errors import BatchesOut, SetupError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 
 

@@ -11,7 +11,7 @@ from support.batch_runs import BatchRun
 from support.clock import run as in_virtual_time
 
 from scorer.errors import BatchesOut, OutputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.forget import Choice
 from scorer.job.reread import reread
 from scorer.job.retry import Retry

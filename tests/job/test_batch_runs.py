@@ -14,7 +14,7 @@ from support.clock import now
 from support.clock import run as in_virtual_time
 
 from scorer.errors import BatchesOut, BudgetSpent, Interrupted
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 
 

@@ -13,7 +13,7 @@ from support.clock import inline
 from support.clock import run as in_virtual_time
 
 from scorer.errors import BatchesOut, SetupError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.remote_batches import RemoteBatches, remote_batches
 
 

@@ -12,7 +12,7 @@ from support.inprocess import ROW, own_score
 
 from scorer.batch.by_hand import HandExchange
 from scorer.errors import BatchesOut, InputError, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.by_hand import ByHand
 from scorer.output import ledger
 from scorer.output.ledger_totals import Totals

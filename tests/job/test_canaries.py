@@ -20,7 +20,8 @@ from scorer.build.plan import check
 from scorer.canaries.known_rows import SHARD, RowsAlone
 from scorer.config.spec import Canary
 from scorer.errors import Drifted, Interrupted, OutputError, Refused, SpecError
-from scorer.files.files import Files, LocalFiles
+from scorer.files.files import Files
+from scorer.files.local_files import LocalFiles
 from scorer.job.canary_estimate import canary_estimate
 from scorer.job.estimate import estimate
 from scorer.job.forget import Choice

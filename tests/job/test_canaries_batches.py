@@ -21,7 +21,7 @@ from scorer.analysis.sequential.drift import Drift
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BatchesOut, Drifted
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.batch_state import Waiting
 from scorer.job.forget import Choice
 from scorer.job.job import Job

@@ -14,7 +14,7 @@ from support.clock import inline, now
 from scorer.analysis.sequential.drift import Drift
 from scorer.build.assemble import make_client
 from scorer.errors import Drifted
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.forget import Choice
 from scorer.output.canary_files import CanaryAnswer, load_answers, load_state
 from scorer.output.status import Status, status

@@ -21,7 +21,7 @@ from support.inprocess import Run, Wire
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BudgetSpent, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.callbacks import Callbacks
 from scorer.job.control import CONCURRENCY, MAX_TOKENS, MAX_USD, PAUSED, described
 from scorer.job.job import Job

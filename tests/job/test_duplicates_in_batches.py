@@ -14,7 +14,7 @@ from support.clock import now
 from support.inprocess import own_score
 
 from scorer.errors import BatchesOut, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.batch_state import BatchState
 from scorer.output import ledger
 

@@ -16,7 +16,7 @@ from support.inprocess import Run
 
 from scorer.build.plan import check
 from scorer.cli.run_text import plan_text
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job import estimate as estimate_module
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import Choice

@@ -22,7 +22,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.client.fleet import READ_S
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.callbacks import Callbacks
 from scorer.job.job import Job
 from scorer.output.status import Status

@@ -12,7 +12,7 @@ from support.inprocess import Run
 from support.outputs import Crash, Crashing
 
 from scorer.errors import InputError, OutputError, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.forget import Choice
 from scorer.job.reread import reread
 from scorer.output.scan import scan_scores

@@ -17,7 +17,7 @@ from support.command import scorer
 
 from scorer.api.runs import run
 from scorer.errors import BudgetSpent, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.format_probe import prepare
 from scorer.output.scan import scan_scores
 from scorer.rehearsal.config import RehearsalConfig

@@ -13,7 +13,7 @@ from support.formats import LONG_AGO_S, WRITERS, json_lines, written
 from support.inprocess import Run, own_score
 
 from scorer.errors import InputError, OutputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs import shards as shards_module
 from scorer.inputs.formats.json_lines import JsonLines
 from scorer.job.estimate import estimate

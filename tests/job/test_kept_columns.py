@@ -18,7 +18,7 @@ from support.outputs import Crash, Crashing
 from scorer import scan_scores
 from scorer.config.fingerprint import fingerprint
 from scorer.errors import InputError, Interrupted, OutputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.shards import kept_types
 from scorer.job.reread import reread
 from scorer.job.retry import Retry

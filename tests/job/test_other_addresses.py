@@ -20,7 +20,7 @@ from support.transport import FakeTransport
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import SpecError, Unreachable
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.output.status import Status
 from scorer.types import Call, Reply

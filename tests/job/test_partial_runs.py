@@ -10,7 +10,7 @@ import pytest
 from support.inprocess import Run
 
 from scorer.errors import BudgetSpent
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 
 

@@ -19,7 +19,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.client.prompt_cache import PromptCache
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.job import Job
 from scorer.job.rehearse import _against, _cache

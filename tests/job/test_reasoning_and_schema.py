@@ -19,7 +19,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.cli.run_text import plan_text, summary_text
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.callbacks import Callbacks
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.job import Job

@@ -10,7 +10,7 @@ import pytest
 from support.inprocess import PROMPT
 
 import scorer
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.job.rehearse import rehearsal
 

@@ -23,7 +23,7 @@ from scorer.cli.app import _exit_code
 from scorer.client.providers.openai import OpenAI
 from scorer.engine.replay import Answers, replay
 from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.job.reread import reread
 from scorer.job.retry import Retry

@@ -12,7 +12,7 @@ from support.inprocess import Run
 
 from scorer import scan_scores
 from scorer.errors import Interrupted
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.retry import Retry, split_sets
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load

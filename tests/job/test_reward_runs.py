@@ -20,7 +20,7 @@ from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.cli.run_text import plan_text
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.estimate import estimate
 from scorer.job.job import Job
 from scorer.job.reread import reread

@@ -20,7 +20,7 @@ from scorer.config.edited_run_file import edited
 from scorer.config.loader import read_toml
 from scorer.config.moments import moment
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.choice_changes import Asked, changed
 from scorer.job.pick_choice import Wanted, frontier, pick
 from scorer.job.run_choices import Measured, RunChoice, run_choices

@@ -19,7 +19,7 @@ from support.outputs import Crash, Crashing
 
 from scorer import scan_scores
 from scorer.errors import InputError, Interrupted, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.sample import parse_sample
 from scorer.inputs.where import Where
 from scorer.job.estimate import estimate

@@ -20,7 +20,7 @@ from scorer.config.litellm_prices import in_file
 from scorer.config.model_prices import tariff, tier_prices
 from scorer.config.spec import Model
 from scorer.errors import SetupError, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.job import Job
 from scorer.job.rehearse import _against

@@ -12,7 +12,7 @@ import pytest
 from support.inprocess import Run
 
 from scorer.errors import OutputError, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 
 
 class Refuses(LocalFiles):

@@ -11,7 +11,7 @@ from support.boards import BATCH, Board
 from support.outputs import Crash, Crashing
 
 from scorer.errors import BatchesOut
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 from scorer.output.status import status
 from scorer.output.verify.folder import verify

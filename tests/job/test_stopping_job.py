@@ -16,7 +16,7 @@ from scorer.analysis.sequential.decision import Decision
 from scorer.analysis.sequential.rounds import Rounds
 from scorer.config.stop_question import parse_question
 from scorer.errors import BudgetSpent, OutputError, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.estimate import estimate
 from scorer.job.reread import reread
 from scorer.job.retry import Retry

@@ -13,7 +13,7 @@ from support.inprocess import Run
 from scorer import scan_scores
 from scorer.engine import engine
 from scorer.errors import BatchesOut, Interrupted, OutputError, TooManyFailed
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.retry import Retry
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import nothing, now, run
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Asked, Billing, Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
 from scorer.limits.bills import KEPT, MARGIN, OPENING, QUICK_S, LearnedBilling
 from scorer.output.ledger import Ledger

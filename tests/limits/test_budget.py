@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.clock import nothing
 
 from scorer.errors import BudgetSpent
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, Outcome
 from scorer.limits.budget import PICO
 from scorer.output.ledger import Ledger

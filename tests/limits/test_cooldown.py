@@ -16,7 +16,7 @@ from scorer.client.endpoints import Endpoint
 from scorer.client.model_terms import ModelTerms
 from scorer.client.providers.openai import OpenAI
 from scorer.errors import SetupError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.limits.cooldown import LONGEST_S, QUOTAS, Cooldown
 from scorer.output.ledger import Ledger

@@ -8,7 +8,7 @@ import pytest
 from support.clock import nothing, run
 
 from scorer.errors import TooLong
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
 from scorer.limits.cooldown import Cooldown
 from scorer.limits.endpoint_rates import EndpointRates, local_rates

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.clock import nothing, now, run
 
 from scorer.errors import BudgetSpent, Interrupted, TooLong
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
 from scorer.limits.rate_limits import MARGIN
 from scorer.output.ledger import Ledger

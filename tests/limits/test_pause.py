@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.clock import inline, now, run
 
 from scorer.errors import BudgetSpent, Interrupted, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.limits.live_settings import divided
 from scorer.output.ledger import Ledger

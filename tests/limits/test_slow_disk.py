@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.clock import now, run
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.rehearsal.config import RehearsalConfig

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.clock import run
 from support.outputs import Output
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import checksums as sums
 from scorer.output import segments as seg
 from scorer.output.verify.folder import verify

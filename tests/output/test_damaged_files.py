@@ -21,7 +21,7 @@ from support.inprocess import Run
 from support.stored_rows import rows_in
 
 from scorer.errors import InputError, OutputError, SpecError, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.retry import Retry
 from scorer.output import segments as seg
 from scorer.output.damage import noted

@@ -19,10 +19,9 @@ from support.inprocess import Run
 from support.stored_rows import rows_in
 
 from scorer.errors import OutputError, StorageError
-from scorer.files import durable
-from scorer.files import files as files_module
+from scorer.files import durable, local_files
 from scorer.files import full_disk as fulldisk
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.status import status
 from scorer.rehearsal.process import RehearsalProcess
@@ -79,7 +78,7 @@ def test_run_stops_at_any_failed_write_and_resume_asks_no_stored_row_again(
         root = tmp_path / str(number)
         root.mkdir()
         made, failing = Run(root, 6, 5), Failing(number, code)
-        refusing = mock.patch.multiple(files_module, create=True, os=failing, open=failing.open_to_write)
+        refusing = mock.patch.multiple(local_files, create=True, os=failing, open=failing.open_to_write)
         syncing = mock.patch.object(durable, "os", failing)
         with refusing, syncing, mock.patch.object(fulldisk, "FULL_DISK_S", 0.0):
             said = stopped(made)

@@ -11,7 +11,7 @@ import pytest
 from support.inprocess import Run
 
 from scorer.errors import StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 
 
 class Lacking(LocalFiles):

@@ -23,7 +23,7 @@ from support.inprocess import Wire, own_score
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.config.loader import read_toml, set_values
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.job.reread import reread
 from scorer.job.retry import Retry

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorer.files.files import LocalFiles, Stat, replace
+from scorer.files.files import Stat, replace
+from scorer.files.local_files import LocalFiles
 from scorer.output.layout import Layout, Segment, parse, shown, stems
 
 _NUMBERS = st.integers(0, 10**9 - 1)

@@ -22,7 +22,8 @@ from support.outputs import Crash, Crashing
 
 import scorer.output.ledger
 from scorer.errors import StorageError
-from scorer.files.files import LocalFiles, read
+from scorer.files.files import read
+from scorer.files.local_files import LocalFiles
 from scorer.frozen import values
 from scorer.output.ledger import Ledger, damaged, totals
 from scorer.output.ledger_totals import Totals

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from simulation.disk import Disk
 from simulation.loop import Fuse, MortalLoop, PowerCut
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 from scorer.output.ledger import Ledger, damaged, totals
 from scorer.output.ledger_totals import Totals

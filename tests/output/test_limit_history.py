@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.inprocess import Run
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.limit_history import MOST, LimitHistory, curves
 from scorer.output.status import history_of

@@ -16,7 +16,7 @@ from support.inprocess import Run
 
 from scorer.analysis.open_table import open_table
 from scorer.errors import OutputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.forget import Choice
 from scorer.job.reread import reread
 from scorer.output.status import Status

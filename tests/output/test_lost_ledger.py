@@ -15,7 +15,7 @@ from support.clock import run as in_virtual_time
 from support.inprocess import Run
 
 from scorer.errors import BudgetSpent
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.output import ledger
 from scorer.output.layout import Layout

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from scorer.errors import OutputError
-from scorer.files.files import LocalFiles, Stat, read
+from scorer.files.files import Stat, read
+from scorer.files.local_files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, Revision, check_fingerprint, check_shards, load, save
 from scorer.types import Shard

@@ -12,7 +12,7 @@ from support.clock import run
 from support.outputs import Output
 
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.manifest import load, save
 from scorer.output.scan import scan_scores
 

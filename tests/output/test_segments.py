@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.outputs import SCHEMA, result
 
 from scorer.errors import Unreadable
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import segments as seg
 from scorer.output.merge import merge
 from scorer.output.row_counts import Counts

@@ -14,7 +14,8 @@ from support.clock import inline, now, run
 from support.outputs import Output, publish, result
 
 from scorer.errors import OutputError, SpecError, TooManyFailed
-from scorer.files.files import LocalFiles, read, replace
+from scorer.files.files import read, replace
+from scorer.files.local_files import LocalFiles
 from scorer.limits.load import LimiterStats
 from scorer.output.ledger_totals import Totals
 from scorer.output.progress import Progress, RunCounters, Snapshot, Snapshots

@@ -14,7 +14,7 @@ from support.outputs import Output, publish, result
 from support.stored_rows import complete, left
 
 from scorer.errors import StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import segment_writer
 
 # --- resuming ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from support.outputs import Crash, Crashing, Output, publish, result
 from support.stored_rows import complete, left
 
 from scorer.errors import OutputError, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import segments as seg
 from scorer.output.damage import noted
 

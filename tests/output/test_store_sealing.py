@@ -14,8 +14,9 @@ from support.outputs import FINGERPRINT, SCHEMA, Output, publish, result
 from support.stored_rows import complete, left
 
 from scorer.errors import OutputError, StorageError
-from scorer.files.files import LocalFiles, read
+from scorer.files.files import read
 from scorer.files.files import replace as replace_file
+from scorer.files.local_files import LocalFiles
 from scorer.output import seal as seal_module
 from scorer.output import segments as seg
 from scorer.output.layout import Segment, shown

@@ -20,7 +20,7 @@ from support.outputs import FINGERPRINT, SCHEMA, Output, result
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import RowError, SpecError, TooManyFailed
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.output import segments, tables, unfit_rows
 from scorer.output.layout import Segment

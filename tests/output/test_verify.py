@@ -21,7 +21,7 @@ from support.inprocess import Run
 from support.outputs import FINGERPRINT, SCHEMA, Output, result
 
 from scorer.errors import OutputError, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import segments as seg
 from scorer.output.verify.folder import Verdict, verify
 

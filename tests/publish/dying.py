@@ -16,7 +16,7 @@ import deltalake
 import pyiceberg.catalog.sql
 import pyiceberg.io.pyarrow
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.manifest import load
 from scorer.publish.delta import Delta

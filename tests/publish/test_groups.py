@@ -10,7 +10,7 @@ import pytest
 from publish.lakes import DeltaLake, IcebergLake, keys
 from publish.runs import expected, output
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.publish import publish as publishing
 from scorer.publish.delta import Delta
 from scorer.publish.delta_transactions import Transactions

@@ -19,7 +19,7 @@ from support.command import PATIENCE_S, started
 from support.outputs import Output
 from support.warm_starts import WarmProcess
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.publish.publish import publish
 
 pytestmark = pytest.mark.slow

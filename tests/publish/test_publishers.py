@@ -14,7 +14,7 @@ from support.inprocess import Run
 from support.outputs import FINISHED_AT_US, Output
 
 from scorer.errors import OutputError, SpecError, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.checksums import OURS
 from scorer.output.layout import Layout
 from scorer.output.manifest import load

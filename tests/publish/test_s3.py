@@ -9,7 +9,7 @@ from publish.runs import expected, output
 from support.seaweed import BUCKET, Weed
 
 from scorer.errors import StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.publish.publish import publish
 
 pytest.importorskip("deltalake")

@@ -17,7 +17,7 @@ from support.recorded import recorded_run
 
 from scorer.cli.app import _exit_code
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.canary_files import Alarm, CanaryState, save_state
 from scorer.output.layout import Layout
 from scorer.output.manifest import load, save

@@ -12,7 +12,7 @@ import pytest
 from support.inprocess import Run
 
 from scorer.errors import SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.layout import Layout
 from scorer.output.progress import snapshot_of
 from scorer.output.status import status

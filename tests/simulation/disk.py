@@ -1,4 +1,4 @@
-"""A disk in memory below the unchanged `scorer.files.files.LocalFiles`: a power cut leaves only what was synced.
+"""A disk in memory below the unchanged `scorer.files.local_files.LocalFiles`: a power cut leaves only what was synced.
 
 It is pessimistic as POSIX allows. Bytes of a file survive up to its last fsync; of those after it, any part may, or
 zeros in their place. A name made, moved or deleted survives once its folder was synced; of what came later, a prefix.
@@ -23,7 +23,7 @@ from unittest import mock
 
 from simulation.loop import Fuse
 
-from scorer.files import durable, files, local_globs
+from scorer.files import durable, local_files, local_globs
 from scorer.files import full_disk as fulldisk
 
 
@@ -100,7 +100,7 @@ class Disk:
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
-        """Within the block `scorer.files.files` uses this disk only."""
+        """Within the block `scorer.files.local_files` uses this disk only."""
         path = SimpleNamespace(
             join=posixpath.join,
             split=posixpath.split,
@@ -129,7 +129,7 @@ class Disk:
         }
         matched = {"os": system, "_glob": globbing}
         with (
-            mock.patch.multiple(files, create=True, **patched),
+            mock.patch.multiple(local_files, create=True, **patched),
             mock.patch.object(durable, "os", system),
             mock.patch.multiple(local_globs, **matched),
             mock.patch.object(fulldisk, "FULL_DISK_S", 0.0),  # blocking work takes no time here: nothing waits in it

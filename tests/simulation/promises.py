@@ -11,7 +11,7 @@ from simulation.settings import OUT, Setting
 from simulation.stored_rows import complaints
 from simulation.world import RowCounts, World
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.reply_writer import ReplyWriter

@@ -30,7 +30,7 @@ from simulation.wrong_usage import lying
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BudgetSpent, Interrupted, SpecError, StorageError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.callbacks import Callbacks
 from scorer.job.job import Job
 from scorer.limits import budget

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 
-from scorer.files.files import LocalFiles, read
+from scorer.files.files import read
+from scorer.files.local_files import LocalFiles
 from scorer.files.parquet_batches import read_whole
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from support.clock import inline, now, run
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
 from scorer.limits.breaker import Breaker
 from scorer.output.ledger import Ledger, totals

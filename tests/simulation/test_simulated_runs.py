@@ -25,7 +25,7 @@ from scorer.client.providers import completions
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.engine.dedupe import Deduplicator
 from scorer.errors import Unreachable
-from scorer.files import files
+from scorer.files import local_files
 from scorer.job import scoring_pass
 from scorer.limits import Admission, Billing, Demand, LocalLimiter, Outcome, Permit
 from scorer.limits.bills import LearnedBilling
@@ -200,17 +200,17 @@ def no_settle_on_timeout(patch: pytest.MonkeyPatch) -> None:
 
 def no_fsync_before_rename(patch: pytest.MonkeyPatch) -> None:
     """A file is renamed before its bytes are synced; its folder is synced."""
-    create = files.LocalFiles.create
+    create = local_files.LocalFiles.create
 
     @contextmanager
-    def hasty(self: files.LocalFiles, path: str) -> Iterator[BinaryIO]:
-        system = vars(files)["os"]  # the simulated disk's
+    def hasty(self: local_files.LocalFiles, path: str) -> Iterator[BinaryIO]:
+        system = vars(local_files)["os"]  # the simulated disk's
         sync = system.fsync
         with create(self, path) as file:
             yield file
             system.fsync = lambda _: setattr(system, "fsync", sync)
 
-    patch.setattr(files.LocalFiles, "create", hasty)
+    patch.setattr(local_files.LocalFiles, "create", hasty)
 
 
 def sealed_before_the_last_row(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from support.batch_provider import BatchProvider
 from support.inprocess import Run
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 
 BATCH = {"max_requests": 10, "poll_s": 10, "grace_s": 60, "min_requests": 2}

@@ -18,7 +18,7 @@ from support.transport import FakeTransport
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.distributed_scoring import MakeLauncher
 from scorer.job.forget import Choice
 from scorer.job.job import Job

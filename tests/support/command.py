@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from support.warm_starts import WarmProcess, WarmStarts
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.config import RehearsalConfig

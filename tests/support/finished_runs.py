@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.identity import look
 from scorer.output import segments as seg
 from scorer.output.layout import Layout, Segment

@@ -22,7 +22,7 @@ from support.transport import FakeTransport
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import Interrupted
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.by_hand import ByHand
 from scorer.job.callbacks import Callbacks
 from scorer.job.forget import Choice

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from support.clock import inline
 
 from scorer.errors import ROW_ERRORS
-from scorer.files.files import Files, LocalFiles
+from scorer.files.files import Files
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.identity import look
 from scorer.output.layout import Layout
 from scorer.output.ledger import Ledger

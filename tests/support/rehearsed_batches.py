@@ -17,7 +17,7 @@ from support.simulated_batches import SimulatedBatchHttp, SimulatedSession
 from scorer.build import batch_models
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Job
 from scorer.output.status import Status

@@ -21,7 +21,7 @@ from scorer.errors import (
     Throttled,
     Unreachable,
 )
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import Budget, Demand, LocalLimiter, Outcome, Permit, RateLimits
 from scorer.output.ledger import Ledger
 from scorer.output.ledger_totals import Totals

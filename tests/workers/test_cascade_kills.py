@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.command import JUDGE, ended, own_score, scorer, scores, shard, started, toml, wait_until
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.process import RehearsalProcess

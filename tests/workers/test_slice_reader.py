@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import ShardChanged
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.identity import look
 from scorer.inputs.pieces import ReadStalled
 from scorer.inputs.source import Columns, Reader

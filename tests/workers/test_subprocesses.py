@@ -29,7 +29,7 @@ from support.command import (
     whole,
 )
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output.ledger import totals
 from scorer.rehearsal.process import RehearsalProcess
 

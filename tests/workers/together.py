@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from support.clock import inline, now
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.limits import LocalLimiter, RateLimits
 from scorer.limits.leased_budget import LeasedBudget
 from scorer.output.ledger import Ledger

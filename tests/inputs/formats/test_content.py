@@ -9,7 +9,7 @@ import pytest
 from support.formats import WRITERS, shard_of, written
 
 from scorer.errors import InputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.formats.content import content_hint
 from scorer.inputs.shards import first_look, not_taken
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.formats import csv_text, shard_of, written
 
 from scorer.errors import InputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.formats import format_of
 from scorer.inputs.shards import first_look
 from scorer.inputs.source import Columns, Reader

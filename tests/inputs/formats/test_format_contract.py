@@ -15,7 +15,7 @@ import pytest
 from support.formats import LONG_AGO_S, WRITERS, shard_of, written
 
 from scorer.errors import InputError, ShardChanged
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.protocol import Wanted
 from scorer.inputs.identity import same_rows

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.formats import json_lines, shard_of, written, zstd
 
 from scorer.errors import InputError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.formats import json_lines as module
 from scorer.inputs.formats.byte_stream import CHUNK, HashedFile, decompressed, hashed
 from scorer.inputs.formats.lines import Lines

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.formats import shard_of
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.formats.parquet import END_BYTES, Parquet
 from scorer.inputs.identity import SMALL_BYTES, opened
 

@@ -8,7 +8,7 @@ from simulation.batches.settings import OUT, Setting
 from simulation.batches.world import BatchWorld
 from simulation.stored_rows import complaints
 
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.output import ledger
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.reply_writer import ReplyWriter

@@ -25,7 +25,7 @@ from scorer.build import batch_models
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BatchesOut, BudgetSpent, Interrupted
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.job.callbacks import Callbacks
 from scorer.job.forget import Choice
 from scorer.job.job import Job

@@ -1,0 +1,215 @@
+"""Files of the local disk. A write waits while the disk is full."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import field
+from functools import partial as bound
+from pathlib import Path
+from typing import BinaryIO
+
+from scorer.errors import OutputError, SpecError
+from scorer.files.durable import Written, closed_on_error, discard, publish, start_writing, storage_errors, sync_folder
+from scorer.files.filenames import NAME_BYTES, short_name
+from scorer.files.files import PARTIAL, Lock, Stat
+from scorer.files.full_disk import FullDiskRetry, Space
+from scorer.files.local_globs import match
+from scorer.frozen import dataclass
+
+OWNER_ONLY = 0o700
+"""Mode of a new output folder, which holds prompts, replies and ids. An existing folder keeps its mode."""
+
+
+class LocalFiles:
+    """Files of this machine. Durable means: fsync of the file, rename, fsync of the folder.
+
+    Writes wait up to `FULL_DISK_S` while the disk is full or a quota is used up.
+    """
+
+    def __init__(self) -> None:
+        self._serial = itertools.count()
+        self._together = _Together()
+        self._space = Space()
+
+    def find(self, patterns: Sequence[str]) -> list[Stat]:
+        return [_stat(path, also) for path, also in match(patterns)]
+
+    def listing(self, folder: str) -> list[Stat]:
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(e.name for e in entries if e.is_file() and not e.name.startswith(PARTIAL))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        stats = []
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # deleted between the listing and now
+                stats.append(_stat(f"{folder}/{name}"))
+        return stats
+
+    def folders(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(e.name for e in entries if e.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def open(self, path: str) -> BinaryIO:
+        return open(path, "rb")
+
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        folder, name = os.path.split(path)
+        tail = f"-{os.getpid()}-{next(self._serial)}"
+        partial = os.path.join(folder, PARTIAL + short_name(name, NAME_BYTES - len(PARTIAL) - len(tail)) + tail)
+        waiting = self._together.waiting
+        with storage_errors(path):
+            _make_folder(folder, sync=sync_folder if waiting is None else waiting.folders.append)
+        try:
+            with storage_errors(path):
+                raw: BinaryIO = self._space.wait_for(lambda: open(partial, "wb", buffering=0))  # noqa: SIM115 - closed below
+            written = Written(path, partial, io.BufferedWriter(FullDiskRetry(raw, self._space)))
+            with storage_errors(path), closed_on_error(written.file):
+                yield written.file
+                written.file.flush()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+            raise
+        if waiting is None:
+            publish([written])
+        else:
+            start_writing(raw)
+            waiting.files.append(written)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        waiting = self._together.waiting = _Waiting()
+        try:
+            yield
+        except BaseException:
+            discard(waiting.files)
+            raise
+        finally:
+            self._together.waiting = None
+        publish(waiting.files, waiting.folders)
+
+    def append(self, path: str, data: bytes) -> None:
+        with storage_errors(path):
+            new = not os.path.exists(path)
+            if new:
+                _make_folder(os.path.dirname(path))
+            with open(path, "ab", buffering=0) as file:
+                view = memoryview(data)
+                while view:
+                    view = view[self._space.wait_for(bound(file.write, view)) :]
+                os.fdatasync(file.fileno())
+            if new:
+                sync_folder(os.path.dirname(path))
+
+    def delete(self, path: str) -> None:
+        with storage_errors(path), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def sweep(self, folder: str) -> None:
+        for path in Path(folder).glob(f"{PARTIAL}*"):
+            self.delete(str(path))
+
+    def drop_folder(self, folder: str) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+    def lock(self, path: str, owner: str) -> Lock:
+        _check_no_file(os.path.dirname(path))
+        with storage_errors(path):
+            _make_folder(os.path.dirname(path), OWNER_ONLY)
+            file = open(path, "a+b")  # noqa: SIM115 - held until released
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read(200).decode(errors="replace").strip() or "another process"
+            file.close()
+            raise OutputError(
+                f"{os.path.dirname(path)} is in use by {holder}. One run owns an output folder: wait for it, stop it, "
+                "or give this run another output.path."
+            ) from None
+        with storage_errors(path):
+            file.truncate(0)
+            file.write(owner.encode())
+            file.flush()
+        return _LocalLock(file)
+
+    def locked(self, path: str) -> bool:
+        """Probes by taking a shared lock for an instant; a concurrent `lock` may fail and has to be tried again."""
+        try:
+            with open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Files that wait for the end of `together`, and the folders in which a folder was made for them."""
+
+    files: list[Written] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+
+class _Together(threading.local):
+    """What waits for the end of this thread's `together`; None outside of it."""
+
+    waiting: _Waiting | None = None
+
+
+class _LocalLock:
+    def __init__(self, file: io.BufferedRandom) -> None:
+        self._file = file
+
+    def sure(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        self._file.close()
+
+
+def _stat(path: str, also: tuple[str, ...] = ()) -> Stat:
+    found = os.stat(path)
+    return Stat(path, found.st_size, str(found.st_mtime_ns), also)
+
+
+def _check_no_file(folder: str) -> None:
+    """Raises SpecError where the folder's path, or a parent of it, is a file."""
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if os.path.exists(above) and not os.path.isdir(above):
+        raise SpecError(
+            [
+                f'output.path = "{folder}" cannot be a folder: {above} is a file. Give another output.path, or move '
+                "the file away."
+            ]
+        )
+
+
+def _make_folder(folder: str, mode: int = 0o777, *, sync: Callable[[str], None] = sync_folder) -> None:
+    """Creates a folder and its parents. `mode`, less the umask, applies to the folder itself where it is new.
+
+    `sync` is called with each folder in which one was made.
+    """
+    if not folder or os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder)
+    _make_folder(parent, sync=sync)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, mode)
+    sync(parent)
