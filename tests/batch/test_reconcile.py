@@ -51,7 +51,7 @@ def test_reconcile_strikes_only_after_the_grace_since_the_last_unclear_moment(na
     assert actions(unclear, now=1600.0, names=names) == [Strike("n1")]
 
 
-def test_reconcile_takes_the_furthest_of_two_and_books_the_other() -> None:
+def test_reconcile_takes_the_furthest_of_two_and_enters_the_other() -> None:
     ended, running, failed = made("b1", status="ended"), made("b2"), made("b3", status="failed")
     assert actions(at("unclear"), running, failed, ended) == [
         Mark("n1", Event("created", "b1")),

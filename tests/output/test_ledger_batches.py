@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import inline, run
 
+import scorer.output.ledger
 from scorer.files.local_files import LocalFiles
-from scorer.output import ledger
 from scorer.output.ledger import Ledger, totals
 from scorer.output.ledger_totals import Totals
 from scorer.output.open_batches import LineBill
@@ -27,11 +27,6 @@ def opened(folder: str, owner: str) -> Ledger:
     ledger = Ledger(LocalFiles(), folder, owner, offload=inline, strict=True)
     ledger.open()
     return ledger
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return f"{tmp_path}/ledger"
 
 
 def test_ledger_batch_stays_open_for_the_next_owner_and_counts_once(folder: str) -> None:
@@ -157,7 +152,7 @@ def test_ledger_batches_have_the_sums_of_a_model_through_owners_and_new_files(
             model.total.money_pico + model.reserved[1],
         )
 
-    with mock.patch.object(ledger, "ROTATE_BYTES", rotate_at):
+    with mock.patch.object(scorer.output.ledger, "ROTATE_BYTES", rotate_at):
         run(scenario())
 
 
@@ -196,7 +191,7 @@ def test_ledger_batch_entered_during_the_write_before_a_new_file_counts_once(fol
             lambda: ledger.settle_lines("n1", [LineBill(0, 10, 100, Usage(7, 1), 70)]),
             lambda: ledger.close_batch("n1"),
         ]
-        with mock.patch.object(ledger, "ROTATE_BYTES", 1):
+        with mock.patch.object(scorer.output.ledger, "ROTATE_BYTES", 1):
             await ledger.written()
         ledger.reserve(2, 2)
         await ledger.close()

@@ -14,10 +14,9 @@ from support.clock import inline
 from support.clock import run as in_virtual_time
 from support.inprocess import Run
 
-from scorer.errors import BudgetSpent
+from scorer.errors import BudgetSpent, StorageError
 from scorer.files.local_files import LocalFiles
 from scorer.limits import Billing, Budget, Demand, LocalLimiter, Outcome, RateLimits
-from scorer.output import ledger
 from scorer.output.layout import Layout
 from scorer.output.ledger import UNWRITTEN, Ledger
 from scorer.output.ledger_totals import Totals
@@ -125,7 +124,7 @@ def test_whole_ledger_opens_no_sealed_file_at_start(tmp_path: Path) -> None:
 def test_ledger_without_cap_bounds_requests_while_storage_refuses(tmp_path: Path) -> None:
     async def refuse(*_: object) -> None:
         await asyncio.sleep(5.0)
-        raise ledger.StorageError("refused")
+        raise StorageError("refused")
 
     async def scenario() -> int:
         ledger = Ledger(LocalFiles(), str(tmp_path), "o", offload=refuse, strict=False)
@@ -145,7 +144,7 @@ def test_ledger_without_cap_bounds_requests_while_storage_refuses(tmp_path: Path
 
         with pytest.raises(ExceptionGroup, match="TaskGroup") as failure:
             await everybody()
-        assert failure.group_contains(ledger.StorageError)
+        assert failure.group_contains(StorageError)
         return sent
 
     assert in_virtual_time(scenario()) == UNWRITTEN

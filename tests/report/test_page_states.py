@@ -1,4 +1,4 @@
-"""The report page of runs that are unfinished, empty, failed, of one system, of two judges or of training steps."""
+"""The report page of runs that are unfinished, empty, failed, or of one system."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
 import pytest
 from support.finished_runs import RATING, finished_run
-from support.recorded import recorded_run
+from support.page_runs import of, rows, scores
 
 from scorer.cli.app import _exit_code
 from scorer.errors import SpecError
@@ -27,34 +26,10 @@ from scorer.report.html import document
 from scorer.report.html.commands import estimate
 from scorer.report.page import build
 from scorer.report.page.build import page
-from scorer.report.page.data import Page
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.population import Population, open_population
 from scorer.report.picks import condition
 from scorer.report.run_table import open_runs
-
-
-def rows(count: int, systems: int = 3, **more: Any) -> pl.DataFrame:
-    """Items answered by each of the systems."""
-    system = [f"s{n % systems}" for n in range(count)]
-    given = {"item": [f"q{n // systems}" for n in range(count)], "system": system, "response": ["said"] * count}
-    return pl.DataFrame({**given, **more}, schema_overrides=dict.fromkeys(given, pl.String))
-
-
-def scores(count: int, systems: int = 3, lead: float = 0.0, seed: int = 1) -> list[float]:
-    """Scores from 1 to 5; each system is ahead of the one before by `lead`."""
-    draw = np.random.default_rng(seed)
-    quality = np.repeat(draw.normal(3, 0.6, count // systems + 1), systems)[:count]
-    ahead = lead * (np.arange(count) % systems)
-    return np.clip(quality + ahead + draw.normal(0, 0.3, count), 1, 5).round(3).tolist()
-
-
-def of(root: Path, given: pl.DataFrame, results: dict[str, Any], **more: Any) -> Page:
-    """The page of a run with these results, which can be written as a document."""
-    options = ReportOptions(**{name: more.pop(name) for name in list(more) if name in ReportOptions.__slots__})
-    made = page(finished_run(root, given, results, **more), options)
-    document(made)
-    return made
 
 
 def test_page_without_rows_says_so_and_has_no_panel_of_numbers(tmp_path: Path) -> None:
@@ -245,19 +220,6 @@ def test_page_asks_for_labels_where_nobody_has_checked_the_judge(tmp_path: Path)
     assert all(card.weight is None for card in made.rows.cards if card not in random)
 
 
-def test_page_names_columns_that_may_hold_human_values_and_asks_for_labels_only_where_there_are_scores(
-    tmp_path: Path,
-) -> None:
-    given = rows(40, human_quality=[1.0, 2.0] * 20, human_note=["good"] * 40)
-    made = of(tmp_path, given, {"score": scores(40)})
-    assert made.answer.judge.endswith("human_quality may hold some: name it with --human COL.")
-    assert made.answer.command is None
-    (tmp_path / "failed").mkdir()
-    failed = of(tmp_path / "failed", rows(40), {"score": [None] * 40})
-    assert failed.answer.judge.endswith("Name one with --human COL.")
-    assert failed.answer.command is None
-
-
 def test_page_counts_what_a_figure_rests_on_and_leaves_out_the_correlation_over_two_systems(tmp_path: Path) -> None:
     for systems, expected in ((2, {"row", "item"}), (3, {"row", "item", "system"})):
         given = rows(60, systems, human=scores(60, systems, seed=2))
@@ -292,65 +254,10 @@ def test_page_without_texts_holds_no_text_of_any_row(tmp_path: Path) -> None:
     assert "SECRET" in document(page(out, ReportOptions()))
 
 
-def test_page_of_two_judges_compares_them_over_rows_that_both_judged(tmp_path: Path) -> None:
-    given = rows(90, human=scores(90, seed=5))
-    first = finished_run(tmp_path, given, {"score": scores(90, lead=0.5)}, name="a")
-    second = finished_run(tmp_path, given, {"score": scores(90, lead=0.4)}, name="b", run="f" * 16, pending=30)
-    made = page({"first": first, "second": second}, ReportOptions())
-    assert any("30 rows" in sentence and "second" in sentence for sentence in made.left_out)
-    assert made.systems
-    assert made.systems.withheld
-    assert {one.rows.count for one in made.systems.systems} == {20}
-    assert {name for one in made.systems.systems for name in one.others} == {"second"}
-    assert made.judge
-    assert any(one.name.startswith("Retest, first with second") for one in made.judge.agreement)  # of one judge
-    assert sum(cell.count for row in made.judge.between[0].cells for cell in row) == 60
-    assert made.rows
-    assert "judges" in [tab.name for tab in made.rows.tabs]
-    table = scan_scores({"first": first, "second": second}, join_input=True).collect()
-    unread = next(tab for tab in made.rows.tabs if tab.name == "unread")
-    assert table.filter(pl.sql_expr(unread.rows.where or "")).height == unread.rows.count
-    document(made)
-
-
-def test_page_of_two_judges_says_that_their_scales_differ(tmp_path: Path) -> None:
-    given = rows(30)
-    wide = {**RATING, "judge": {**RATING["judge"], "scale": [1, 10]}}
-    first = finished_run(tmp_path, given, {"score": scores(30)}, name="a")
-    same = finished_run(tmp_path, given, {"score": scores(30)}, name="b", run="e" * 16)
-    other = finished_run(tmp_path, given, {"score": scores(30)}, name="c", run="f" * 16, spec=wide)
-    said = {
-        name: [notice.text for notice in page({"first": first, "second": second}, ReportOptions()).strip.notices]
-        for name, second in (("same", same), ("other", other))
-    }
-    assert not any("scales" in text for text in said["same"])
-    assert any("The judges' scales differ: first 1 to 5, second 1 to 10." in text for text in said["other"])
-
-
 def test_page_names_systems_that_have_no_rank_in_its_answer(tmp_path: Path) -> None:
     given = scores(90, lead=0.5)
     made = of(tmp_path, rows(90), {"score": [None if n % 3 == 0 else one for n, one in enumerate(given)]})
     assert made.answer.systems.endswith(" s0 has no rank.")
-
-
-def test_page_of_two_samples_a_row_says_how_far_the_judge_agrees_with_itself(tmp_path: Path) -> None:
-    draw = np.random.default_rng(2)
-    texts = [{"id": f"r{n}", "item": n // 3, "question": "q", "response": "x"} for n in range(60)]
-    first = draw.integers(1, 6, 60)
-    second = np.clip(first + draw.integers(-1, 2, 60), 1, 5)
-    replies = [
-        [f"Score: {a}", f"Score: {b}" if n else "nothing"] for n, (a, b) in enumerate(zip(first, second, strict=True))
-    ]
-    made = page(recorded_run(tmp_path, texts, replies, samples=2), ReportOptions(item="item"))
-    assert made.judge
-    (found,) = [one for one in made.judge.agreement if one.name.startswith("Retest")]
-    assert found.value.value == pytest.approx(np.corrcoef(first[1:], second[1:])[0, 1])
-    assert found.value.n == 59
-    assert found.value.low is not None
-    assert found.value.low < found.value.value
-    assert "<h3>Agreement</h3>" in document(made)
-    single = page(recorded_run(tmp_path, texts, [some[:1] for some in replies], name="one"), ReportOptions())
-    assert single.judge is None or not [one for one in single.judge.agreement if "Retest" in one.name]
 
 
 def test_page_draws_what_held_requests_back_over_the_time_of_the_run(tmp_path: Path) -> None:
@@ -362,35 +269,6 @@ def test_page_draws_what_held_requests_back_over_the_time_of_the_run(tmp_path: P
     assert list(found["Held back by tokens/min"].at) == [60.0 * at for at in range(10)]
     assert list(found["Held back by tokens/min"].values) == [at / 10 for at in range(10)]
     assert "Held back by disk (ledger)" in found
-
-
-def test_page_of_pairs_measures_position_bias(tmp_path: Path) -> None:
-    spec = {**RATING, "judge": {"kind": "pairwise", "prompt": "{first} {second}", "a": "response", "b": "other"}}
-    given, swapped = [1.0, 0.0] * 30, [1.0, 1.0] * 30
-    results = {
-        "score": [0.5 * (a + b) for a, b in zip(given, swapped, strict=True)],
-        "preference_given": given,
-        "preference_swapped": swapped,
-        "flipped": [a != b for a, b in zip(given, swapped, strict=True)],
-    }
-    pairs_ = rows(60, other=["other"] * 60, gold=[1.0, 0.0] * 30).drop("system")
-    made = of(tmp_path, pairs_, results, spec=spec, human=["gold"])
-    assert made.answer.systems.startswith("The mean preference for response is 0.75 [")
-    assert made.judge
-    assert {one.name: one.none for one in made.judge.bias}["Preference for the first place"] == 0.5
-    page_text = document(made)
-    biases = page_text.partition("Biases</h3>")[2].partition("</table>")[0]
-    assert biases.count('<line class="z"') == 1  # at 0.5, of the first of the two
-    assert 'href="#systems">Scores</a>' in page_text
-    found = {one.name: one.value.value for one in made.judge.bias}
-    assert found["Preference for the first place"] == 0.25
-    assert found["Same verdict in both orders"] == 0.5
-    assert made.rows
-    flips = next(tab for tab in made.rows.tabs if tab.name == "flips")
-    assert flips.rows.count == 30
-    assert [list(card.texts) for card in made.rows.cards[:1]] == [
-        ["prompt, given order", "prompt, swapped order", "a: response", "b: other"]
-    ]
 
 
 def test_page_draws_a_curve_for_each_mix(tmp_path: Path) -> None:
@@ -454,94 +332,6 @@ def test_page_of_a_run_under_way_reads_again_what_was_replaced_meanwhile(
         assert page(out, ReportOptions()).strip.state == "running"
     finally:
         lock.release()
-
-
-def test_page_measures_preference_for_the_own_kind(tmp_path: Path) -> None:
-    human = scores(90)
-    flattered = [value + (n % 3 == 0) for n, value in enumerate(human)]
-    made = of(tmp_path, rows(90, human=human), {"score": flattered}, own=("s0",), human=("human",))
-    assert made.judge
-    found = next(one for one in made.judge.bias if one.name == "Self-preference").value
-    assert found.low is not None
-    assert found.low > 0
-    assert found.n == 90
-
-
-def test_page_of_published_preferences_has_their_means(tmp_path: Path) -> None:
-    data = Path(__file__).resolve().parents[2] / "../shared/data/alpaca2_preferences.parquet"
-    if not data.is_file():
-        pytest.skip("Left out: AlpacaEval's stored preferences, which are no part of the repository.")
-    given = pl.read_parquet(data)
-    given = given.filter(pl.col("system").is_in(given["system"].unique(maintain_order=True).head(5).implode()))
-    options = {"task": "dataset", "rows": 20}
-    made = of(tmp_path, given.drop("preference"), {"score": given["preference"].cast(pl.Float64)}, **options)
-    means = given.group_by("system", "dataset").agg(pl.col("preference").cast(pl.Float64).mean(), pl.len())
-    assert made.where
-    assert made.systems
-    found = {(cell.system, cell.task): cell.score for cell in made.where.cells}
-    most = dict(means.group_by("dataset").agg(pl.col("len").max()).iter_rows())
-    for system, task, mean, count in means.iter_rows():
-        assert found[system, task].n == count
-        if count == most[task]:  # a mean of fewer items is adjusted for them
-            assert found[system, task].value == pytest.approx(mean)
-    assert len(made.systems.systems) == 5
-
-
-@pytest.mark.parametrize("role", ["item", "system", "task"])
-def test_page_does_without_a_column_found_by_its_name_that_holds_no_value(tmp_path: Path, role: str) -> None:
-    given = rows(60, task=["a", "b"] * 30).with_columns(pl.lit(None, pl.String).alias(role))
-    made = of(tmp_path, given, {"score": scores(60)})
-    assert made.left_out == []
-    assert [one.text for one in made.strip.notices] == [
-        f"Column {role} has no value in any row: it is not used. --{role} names another."
-    ]
-    assert made.answer.systems.startswith("The mean score" if role == "system" else "No two of the 3 systems")
-
-
-def test_page_takes_a_column_that_an_option_names_for_no_second_role(tmp_path: Path) -> None:
-    given = rows(60).rename({"system": "category"})
-    made = of(tmp_path, given, {"score": scores(60)}, system="category")
-    assert made.systems
-    assert [one.name for one in made.systems.systems] != []
-    assert made.where is None
-    with pytest.raises(SpecError, match="--system category and --task category: give each a column of its own"):
-        page(f"{tmp_path}/out", ReportOptions(system="category", task="category"))
-
-
-@pytest.mark.parametrize(
-    "values", [pl.Series([b"a", b"\xff", b"c"] * 20), pl.Series([1, 2, 3] * 20, dtype=pl.Duration("us"))]
-)
-def test_page_refuses_names_that_are_no_plain_values_and_finds_none_among_them(
-    tmp_path: Path, values: pl.Series
-) -> None:
-    made = of(tmp_path, rows(60).with_columns(values.alias("system")), {"score": scores(60)})
-    assert made.answer.systems.startswith("The mean score is")
-    with pytest.raises(SpecError, match=r"Column system holds .*; --system takes a column of plain values"):
-        page(f"{tmp_path}/out", ReportOptions(system="system"))
-
-
-def test_page_says_that_a_column_of_scores_is_empty_where_no_row_failed(tmp_path: Path) -> None:
-    made = of(tmp_path, rows(6), {"score": scores(6), "score_a": [None] * 6}, score="score_a")
-    assert made.answer.systems == "No row has a value in score_a."
-
-
-def test_page_counts_in_a_step_of_the_calibration_the_rows_that_its_condition_lists(tmp_path: Path) -> None:
-    made = of(
-        tmp_path,
-        rows(60, human=[3.0] * 2 + [None] * 58),
-        {"score": [2.0, 3.0] + [1.0, 2.0, 4.0, 5.0, 5.0] * 11 + [3.0] * 3},
-    )
-    assert made.judge
-    table = scan_scores(f"{tmp_path}/out").collect()
-    found = [one.rows for one in made.judge.calibration]
-    assert len(found) == 2
-    assert [table.filter(pl.sql_expr(one.where or "")).height for one in found] == [one.count for one in found]
-
-
-@pytest.mark.parametrize("option", [{"acceptable": float("nan")}, {"step": "item", "margin": float("inf")}])
-def test_page_refuses_numbers_that_are_not_finite(tmp_path: Path, option: dict[str, Any]) -> None:
-    with pytest.raises(SpecError, match=f"--{list(option)[-1]} "):
-        ReportOptions(**option).check()
 
 
 def test_page_shows_a_long_name_without_its_middle(tmp_path: Path) -> None:

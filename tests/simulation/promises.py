@@ -25,7 +25,7 @@ def judge(setting: Setting, world: World, *, losses: int) -> Iterator[str]:
     yield from (f"verify: {finding}" for finding in findings)
     if not findings:
         yield from _rows(setting, world)
-    yield from _books(setting, world)
+    yield from _ledger(setting, world)
     bound = losses * (setting.concurrency + 2 * setting.flush_rows)
     if setting.topics:  # what is known dies with the process: each topic may be asked again for rows still open
         bound = losses * len(world.rows)
@@ -69,7 +69,7 @@ def _row(
     return "nothing explains it"
 
 
-def _books(setting: Setting, world: World) -> Iterator[str]:
+def _ledger(setting: Setting, world: World) -> Iterator[str]:
     """The ledger claims at most what was billed; with a cap it has all that was billed."""
     totals = ledger.totals(LocalFiles(), f"{OUT}/ledger")
     known = totals.prompt_tokens + totals.completion_tokens
