@@ -94,14 +94,21 @@ class Inventory:
     def work(self, shards: Iterable[Shard]) -> Iterator[Work]:
         """The rows of each shard that are asked for and have no result yet."""
         for shard in shards:
-            if not self.sealed(shard):
-                stock = yield from self._patiently(shard)
-                if stock is None:
-                    continue
-                state, todo = stock
-                if shard.path not in self._open:  # else `again` began it, and counted these rows too
-                    self._begin(state)
-                yield Work(shard, todo)
+            if not self.sealed(shard) and (work := (yield from self._left(shard))) is not None:
+                yield work
+
+    def _left(self, shard: Shard) -> Generator[Work, None, Work | None]:
+        """The rows of a shard that are asked for and have no result; None where it is gone or changed.
+
+        Where these are all rows, no mask is held while they are scored: it takes a byte a row.
+        """
+        stock = yield from self._patiently(shard)
+        if stock is None:
+            return None
+        state, todo = stock
+        if shard.path not in self._open:  # else `again` began it, and counted these rows too
+            self._begin(state)
+        return Work(shard, None if todo.all() else todo)
 
     def some(self, shard: Shard, rows: Mask) -> Iterator[Work]:
         """Those of some rows of a shard that had no result when it was first looked at; a row is asked for once."""

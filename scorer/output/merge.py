@@ -15,8 +15,9 @@ from scorer.files.files import Files
 from scorer.output import segments as seg
 from scorer.output.schema import fitted, modern
 
-FEW_RUNS = 16
-"""So many runs of rows that are in order already are not copied, nor is pyarrow.compute loaded for them (20 ms)."""
+FEW_RUNS, MANY_RUNS = 16, 64
+"""Up to so many runs of rows in order are not copied; up to so many are copied without pyarrow.compute: it takes 20 ms
+to load and 7 MB for good."""
 MERGE_BYTES, LEAST_BYTES = 16 * 1024 * 1024, 128 * 1024
 """The stored bytes that all files of a merge have loaded together, and the least that each of them has loaded."""
 
@@ -133,16 +134,17 @@ def _window(cursors: Sequence[tuple[Cursor, int]], stop: int, schema: pa.Schema)
 
 
 def _in_order(table: pa.Table) -> pa.Table:
-    """The rows by number, each once. Few runs of rows are put together as they are; more are copied, row by row."""
+    """The rows by number, each once. Few runs of rows are put together as they are; more are copied."""
     rows: npt.NDArray[np.int64] = table.column("row").to_numpy()
     generations = table.column("generation").to_numpy()
     order = np.lexsort((generations, rows))
     ordered = rows[order]
     order = order[np.append(ordered[1:] != ordered[:-1], True)] if len(order) else order
     starts = np.flatnonzero(np.diff(order, prepend=-2) != 1)
-    if len(starts) > FEW_RUNS:
+    if len(starts) > MANY_RUNS:
         # As a buffer: pa.array loads numpy.ma for an array of numpy.
         return take(table, pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)]))
     lengths = np.diff(starts, append=len(order))
     runs = [table.slice(first, length) for first, length in zip(order[starts].tolist(), lengths.tolist(), strict=True)]
-    return pa.concat_tables(runs) if runs else table
+    joined = pa.concat_tables(runs) if runs else table
+    return joined if len(runs) <= FEW_RUNS else joined.combine_chunks()

@@ -67,7 +67,7 @@ from scorer.cli.app import main
 from scorer.output import merge
 
 if sys.argv[2] == "copied":
-    merge.FEW_RUNS = 0
+    merge.MANY_RUNS = 0
 main(["run", sys.argv[1], "--quiet", "--set", "output.flush_rows=5", "--set", "limits.concurrency=1"])
 """
 

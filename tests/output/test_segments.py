@@ -208,12 +208,21 @@ _PART = st.tuples(st.integers(0, 3), st.sets(st.integers(0, 60), max_size=20))
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(parts=st.lists(_PART, max_size=5), window=st.sampled_from([7, 64]), few=st.sampled_from([0, 2, 64]))
+@given(
+    parts=st.lists(_PART, max_size=5),
+    window=st.sampled_from([7, 64]),
+    few=st.sampled_from([(0, 0), (0, 8), (2, 4), (64, 64)]),
+)
 def test_merge_keeps_newest_result_of_each_row_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[int, set[int]]], window: int, few: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: list[tuple[int, set[int]]],
+    window: int,
+    few: tuple[int, int],
 ) -> None:
     monkeypatch.setattr(seg, "WINDOW", window)
-    monkeypatch.setattr("scorer.output.merge.FEW_RUNS", few)
+    monkeypatch.setattr("scorer.output.merge.FEW_RUNS", few[0])
+    monkeypatch.setattr("scorer.output.merge.MANY_RUNS", few[1])
     model: dict[int, tuple[int, float]] = {}
     inputs = []
     for generation, numbers in parts:
@@ -232,11 +241,17 @@ def test_merge_keeps_newest_result_of_each_row_in_order(
     assert rows == sorted(model.items())
 
 
-def test_merge_copies_no_row_of_files_that_are_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scorer.output.merge.take", lambda *_: pytest.fail("rows are copied"))
-    inputs = [segment(tmp_path, [result(SHARD, n) for n in range(at, at + 5)]) for at in (5, 0)]
+@pytest.mark.parametrize(("most", "chunks"), [(4, 4), (3, 1)])
+def test_merge_of_few_runs_of_rows_does_without_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, chunks: int
+) -> None:
+    """Four runs of rows: the fewest are not even copied."""
+    monkeypatch.setattr("scorer.output.merge.FEW_RUNS", most)
+    monkeypatch.setattr("scorer.output.merge.take", lambda *_: pytest.fail("pyarrow.compute is loaded"))
+    inputs = [segment(tmp_path, [result(SHARD, n) for n in rows]) for rows in ([0, 1, 2, 6, 7, 8], [3, 4, 5, 9])]
     (merged,) = (rows for _, _, rows in merge(LocalFiles(), inputs, SCHEMA))
     assert merged.column("row").to_pylist() == list(range(10))
+    assert merged.column("row").num_chunks == chunks
 
 
 def test_merge_names_the_unreadable_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,20 @@ def test_store_scores_again_only_rows_not_flushed(tmp_path: Path) -> None:
         assert left(output) == {"a": [0, 1, 2, 4, 5, 6, 8, 9]}
 
     run(scenario())
+
+
+def test_store_holds_nothing_for_each_row_of_a_shard_without_results(tmp_path: Path) -> None:
+    """Masks of 4,000,000 rows would stay for the whole run."""
+    output = Output(tmp_path, 1)
+    works = output.store().work([replace(output.shards[0], rows=4_000_000)])
+    tracemalloc.start()
+    try:
+        work = next(works)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert work.todo is None
+    assert held < 1_000_000
 
 
 def test_store_never_opens_a_sealed_shard(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.clock import run
 from support.outputs import Crash, Crashing, Output, publish, result
-from support.stored_rows import complete, left
+from support.stored_rows import complete, left, row_numbers
 
 from scorer.errors import OutputError, StorageError
 from scorer.files.local_files import LocalFiles
@@ -187,11 +187,10 @@ def test_store_crash_at_any_step_loses_only_results_not_stored(tmp_path: Path, s
     async def scored(output: Output, files: LocalFiles) -> int:
         store, asked = output.store(files=files), 0
         for work in store.work(output.shards):
-            assert work.todo is not None
-            numbers = work.todo.nonzero()[0].tolist()
-            asked += len(numbers)
-            for start in range(0, len(numbers), 3):
-                await publish(store, [result(work.shard, n) for n in numbers[start : start + 3]])
+            todo = row_numbers(work)
+            asked += len(todo)
+            for start in range(0, len(todo), 3):
+                await publish(store, [result(work.shard, n) for n in todo[start : start + 3]])
         await store.close()
         output.store(files=files)
         return asked

@@ -8,12 +8,17 @@ import pyarrow.parquet as pq
 from support.outputs import Output
 
 from scorer.output.store import Store
+from scorer.types import Work
 
 
 def left(output: Output, store: Store | None = None) -> dict[str, list[int]]:
     """The rows that a start would score, by the stem of their shard."""
-    works = (store or output.store()).work(output.shards)
-    return {work.shard.stem: work.todo.nonzero()[0].tolist() for work in works if work.todo is not None}
+    return {work.shard.stem: row_numbers(work) for work in (store or output.store()).work(output.shards)}
+
+
+def row_numbers(work: Work) -> list[int]:
+    """The numbers of the rows of a piece of work."""
+    return list(range(work.shard.rows)) if work.todo is None else work.todo.nonzero()[0].tolist()
 
 
 def complete(output: Output, shard: int = 0) -> bool:
