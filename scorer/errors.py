@@ -55,7 +55,7 @@ def whole(text: str) -> str:
 
 
 class ScorerError(Exception):
-    """Base of scorer's errors. The text is one paragraph that says what to do."""
+    """Base of scorer's errors. The text is one paragraph that says what to do; `exit_code` is the command's."""
 
     exit_code: ClassVar[int] = 1
 

@@ -52,8 +52,9 @@ class Verification(Verdict):
 def verify(out: str | Path) -> Verification:
     """Checks that every input row has exactly one result, intact, and that the ledger agrees.
 
-    `out` may be the run file. Reads every byte of the scores. Raises SpecError where there is no run, OutputError where
-    run.json is damaged.
+    `out` may be the run file. Reads every byte of the scores. The result has `complete`, the counts `rows` and
+    `shards`, `findings` and `unchecked` (a sentence each), and `damaged` files. Raises SpecError where there is no run,
+    OutputError where run.json is damaged.
     """
     found = verify_folder(AnyFiles(), folder_of(str(out)))
     return Verification(found.rows, found.shards, found.findings, found.damaged, found.unchecked)

@@ -144,7 +144,8 @@ def reread(out: str | Path, *, set: Sets = ()) -> RunResult:
     """Reads the stored replies of a run again by another rule, and returns the status of the run. Sends nothing.
 
     `out` is the output folder or the run file; `set` has keys of [judge] that say how a reply is read, such as
-    {"judge.read": "json"}. Raises SpecError for other keys, and where the replies were not kept (`output.keep_raw`).
+    {"judge.read": "json"}. After a crash the same call finishes what it began. Raises SpecError for other keys, and
+    where the replies were not kept (`output.keep_raw`).
     """
     from scorer.job.reread import reread as read_again
 

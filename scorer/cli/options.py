@@ -33,7 +33,7 @@ Forget = Annotated[
 Remember = Annotated[tuple[str, ...], _SHARDS, Parameter(help="A forgotten shard to take back, with its rows.")]
 SampleOption = Annotated[
     str | None,
-    Parameter("--sample", help='Only a random sample of the rows: 100, or "1%". Later runs count them as finished.'),
+    Parameter("--sample", help='Only a random sample of the rows: 100, or "1%". A run without it scores the rest.'),
 ]
 
 NoWait = Annotated[

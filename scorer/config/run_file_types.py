@@ -215,7 +215,7 @@ class OutputDict(TypedDict, total=False):
 
 
 class RunFileDict(TypedDict, total=False):
-    """A whole run file."""
+    """A run file as a dict, for editors and type checkers; its keys are those of docs/reference/run-file.md."""
 
     input: Required[InputDict]
     judge: JudgeDict | Mapping[str, Any]

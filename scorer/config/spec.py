@@ -295,7 +295,10 @@ class Output(_Section):
 
 
 class Spec(_Section):
-    """One run, with the names of its run file: `Spec(input={...}, judge={...}, ...)`."""
+    """One run: `Spec(input={...}, judge={...}, ...)`, with the tables and keys of docs/reference/run-file.md.
+
+    None: the key is not given. A wrong key or value raises pydantic.ValidationError, which names all of them.
+    """
 
     input: Input
     judge: JudgeOptions = JudgeOptions()

@@ -73,10 +73,10 @@ class Estimate:
     requests are in no figure here. `stop` says how many rows the question will take, None without [stop]; the other
     figures are of all rows.
 
-    `seconds_low` has token limits charge the low
-    replies, `seconds_expected` (which is `seconds`) and `seconds_worst` the longest ones, as servers do that reserve
-    them. A request takes `seconds_a_request`: the mean of the finished rows, and for low and worst the ends of its 95 %
-    interval; 1 s is assumed where none is finished.
+    `seconds_low` is the time where token limits charge the replies of `cost_low`. `seconds_expected` (the same as
+    `seconds`) and `seconds_worst` have them charge the longest replies, as servers do that reserve those. A request
+    takes `seconds_a_request`, the mean of the finished rows; for low and worst it is an end of that mean's 95 %
+    interval. Where no row is finished, it is 1 s.
     """
 
     rows: int

@@ -27,12 +27,12 @@ def scan_scores(
 ) -> pl.LazyFrame:
     """Everything scored so far in an output folder: each row once, with its newest result.
 
-    The columns that a person looks for come first: id, kept columns, scores, reason, error, then those of the input.
-    Sealed shards come first, and the rows of each shard in order. Where shards differ in the type of a column that is
-    kept, it has the smallest type that holds all of them (an integer and a text: text). In files of an earlier version
-    the judge's `model` is `judge_model`, and a column that they lack is null. With `join_input` the input's other
-    columns stand beside the scores; one whose name a result column has is `input_<name>`. They are null for rows whose
-    shard cannot be found, and there are none where no shard can. `out` may be the run file.
+    `out` is the output folder or the run file. The columns begin with id, kept columns, scores, reason and error; with
+    `join_input` the input's other columns come last. One whose name a result column has is `input_<name>`. They are
+    null for rows whose shard cannot be found, and left out where no shard can be. Sealed shards come first, and the
+    rows of each shard are in order. Where shards differ in the type of a kept column, it has the smallest type that
+    holds all of them (of an integer and a text: text). In files of an earlier version the judge's `model` is
+    `judge_model`, and a column that they lack is null.
 
     Of several folders, a list or a dict by name, the result columns are `<name>.<column>` in one table, null where a
     folder has no result for the row (`scorer.output.scan_folders`).

@@ -37,7 +37,8 @@ def rehearse(
 
     Its scores are simulated and mean nothing. `real_run` of the result says how the real run would go at this pace:
     printed and in a notebook it is a picture of rows/s, each limit's use, what held requests back over time, money, and
-    when it ends. `spec`, `set`, `watch`, `progress` and `sample` are those of `run`.
+    when it ends; None where no row was scored. `spec`, `set`, `watch`, `progress` and `sample` are those of `run`.
+    Calling it again resumes. Raises what `run` raises.
     """
     steady = Steady()
 

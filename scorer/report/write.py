@@ -58,7 +58,8 @@ def write_report(
 
     `out` is an output folder or its run file, or several of them as a list or a dict by name. `file` is
     `report-<name of the run>.html` in the current folder where it is None. `human` is a column of human values, or one
-    for each person. `options` are those of the command by their names; `rows=0` leaves out all texts.
+    for each person. `options` are those of the command by their names; `rows=0` leaves out all texts. Returns the
+    `path` of the file, its size in `bytes`, and the number of `rows` whose texts are in it.
 
     Raises SpecError where there is no run, for columns that cannot serve and where the file cannot be written,
     OutputError where run.json is damaged.
