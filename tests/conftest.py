@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+_FOLDERS = itertools.count()
 
 gc.set_threshold(50_000, 20, 50)  # as in a run; Python's own limits took a tenth of the suite's CPU
 
@@ -64,3 +67,13 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
     server = Weed(tmp_path_factory.mktemp("weed"))
     yield server
     server.kill()
+
+
+@pytest.fixture
+def root(weed: Weed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty folder of the bucket, which the environment leads to."""
+    from support.seaweed import BUCKET
+
+    for name, value in weed.variables().items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{next(_FOLDERS)}"

@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.command import PATIENCE_S, run_file, shard
+from support.command import run_file
+from support.hostile_modules import HOSTILE, MODULE, SCRIPT, THIEF, hostile, nothing_taken, started_in
 
 from scorer.rehearsal.process import RehearsalProcess
-
-HOSTILE = (
-    "random", "json", "typing", "re", "enum", "dataclasses", "logging", "socket", "struct", "tempfile", "signal",
-    "asyncio", "pickle", "orjson", "numpy", "pyarrow", "pydantic", "aiohttp", "uvloop", "msgspec", "cyclopts", "rich",
-    "rouge_score", "tiktoken",
-)  # fmt: skip
-"""Modules that scorer imports, but for those that Python itself imports before any module of ours."""
-THIEF = (
-    "import os\nwith open({taken!r}, 'a') as file:\n    file.write(f'{{__name__}} {{os.environ.get(\"KEY\")}}\\n')\n"
-)
-MINE = "from scorer.judges.rating import Rating\nclass Mine(Rating): pass\n"
-MODULE = (sys.executable, "-m", "scorer")
-SCRIPT = (str(Path(sys.executable).parent / "scorer"),)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of data with modules that write down what they can steal, and a judge of one's own."""
-    for name in HOSTILE:
-        (tmp_path / f"{name}.py").write_text(THIEF.format(taken=str(tmp_path / "taken")))
-    (tmp_path / "mine.py").write_text(MINE)
-    shard(tmp_path / "in/a.parquet", 12)
-    return tmp_path
-
-
-def started_in(folder: Path, *command: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "KEY": "sk-stolen-0123456789", **variables}
-    words = [str(word) for word in command]
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
-
-
-def nothing_taken(folder: Path, done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode == 0, done.stderr
-    assert not (folder / "taken").exists(), (folder / "taken").read_text()
+    return hostile(tmp_path)
 
 
 @pytest.mark.slow
@@ -57,15 +27,6 @@ def test_search_path_of_run_never_shadows_installed_modules(
     tables = {"judge": {"kind": "mine:Mine"}, "metrics": {"names": [metric], "reference": "response"}}
     run = run_file(folder, judge.url, **tables)  # type: ignore[arg-type]
     nothing_taken(folder, started_in(folder, *program, "run", run, "--workers", workers))
-
-
-@pytest.mark.slow
-def test_search_path_of_ray_worker_never_shadows_installed_modules(folder: Path, judge: RehearsalProcess) -> None:
-    """Slow: Ray starts. Of itself it puts the driver's folder before everything else of its workers."""
-    pytest.importorskip("ray", reason="the extra cluster is not installed")
-    run = run_file(folder, judge.url, judge={"kind": "mine:Mine"})
-    done = started_in(folder, *SCRIPT, "run", run, "--engine", "ray", "--workers", 1, RAY_USAGE_STATS_ENABLED="0")
-    nothing_taken(folder, done)
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""Promise: `--engine ray` keeps every promise of one process, with two nodes, kill -9 and a judge that counts."""
+"""Promise: `--engine ray` keeps every promise of one process, with two nodes, kill -9 and a judge that counts.
+
+`tests/workers_ray/test_protocol.py` tests the same owner, launcher and actors without Ray.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ from support.command import (
     wait_until,
     whole,
 )
+from support.hostile_modules import SCRIPT, hostile, nothing_taken, started_in
 from support.ray_nodes import Nodes, two_nodes, variables
 
 from scorer.rehearsal.process import RehearsalProcess
@@ -183,3 +187,11 @@ def test_local_ray_listens_on_loopback_and_ends_with_run(judge: RehearsalProcess
     assert last.json()["scored"] == ROWS
     whole(tmp_path, ROWS)
     assert judge.stats()["paid_again"] == 0
+
+
+def test_search_path_of_ray_worker_never_shadows_installed_modules(judge: RehearsalProcess, tmp_path: Path) -> None:
+    """Slow: Ray starts. Of itself it puts the driver's folder before everything else of its workers."""
+    folder = hostile(tmp_path)
+    run = run_file(folder, judge.url, judge={"kind": "mine:Mine"})
+    done = started_in(folder, *SCRIPT, "run", run, "--engine", "ray", "--workers", 1, RAY_USAGE_STATS_ENABLED="0")
+    nothing_taken(folder, done)
