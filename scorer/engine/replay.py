@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
 from scorer.engine.judging import checked_score, judge_step
-from scorer.errors import ROW_ERRORS, NoReply, RowError, ScorerError, SetupError, SpecError
+from scorer.errors import ROW_ERRORS, NoReply, RowError, ScorerError, SetupError, SpecError, Unreadable
 from scorer.types import Completion, Judge, Provider, Reply, Request, Row, Score
 
 
@@ -66,9 +66,11 @@ class Answers:
         return whole or Completion(text, self._finish_reason if n == self._last else "stop")
 
     def _missing(self, n: int) -> RowError:
-        """Why there is no reply: the row's own error where none came at all."""
+        """Why there is no reply: the row's own error where none came at all, Unreadable where it was asked for again."""
         if self._last < 0 and self._error in ROW_ERRORS:
             return ROW_ERRORS[self._error](self._detail or "")
+        if n < self._last and self._error in (None, Unreadable.__name__):
+            return Unreadable(f"Reply {n + 1} could not be read as a reply, and was asked for again.")
         return NoReply(f"Reply {n + 1} is not there; the row stored {len(self._raw)}.")
 
 

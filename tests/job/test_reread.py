@@ -22,7 +22,7 @@ from scorer.build.plan import check
 from scorer.cli.app import _exit_code
 from scorer.client.providers.openai import OpenAI
 from scorer.engine.replay import Answers, replay
-from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError
+from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError, Unreadable
 from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
 from scorer.job.reread import reread
@@ -411,10 +411,10 @@ REPLIES = st.sampled_from(["4", "Score: 2", "none", "3/5", '{"score": 1}', "", "
 def test_reread_with_the_same_rule_gives_the_same_scores(
     said: list[str | None], samples: int, attempts: int, read: str
 ) -> None:
-    """What a judge made of its answers, it makes of the answers that were kept."""
+    """What a judge made of its answers, it makes of those that were kept, where some (None) were no reply to read."""
     judge = Rating(prompt="{id}", samples=samples, attempts=attempts, read=read)
     row = Row("s", 0, {"id": "x"})
-    live = Answers(said, None, None, "stop", provider=lambda _: None)
+    live = iter(said)
     raw: list[str | None] = []
 
     def talk() -> Score | RowError:
@@ -422,9 +422,9 @@ def test_reread_with_the_same_rule_gives_the_same_scores(
         requests = next(conversation)
         try:
             while True:
-                answers = [live.next(request) for request in requests]
-                raw.extend(a.text if isinstance(a, Completion) else None for a in answers)
-                requests = conversation.send(answers)
+                texts = [next(live, None) for _ in requests]
+                raw.extend(texts)
+                requests = conversation.send([Unreadable("cut") if t is None else Completion(t) for t in texts])
         except StopIteration as done:
             made: Score = done.value
             return made
@@ -432,7 +432,8 @@ def test_reread_with_the_same_rule_gives_the_same_scores(
             return error
 
     once = talk()
-    twice = replay(judge, row, Answers(raw, None, None, "stop", provider=lambda _: None))
+    error = once.name if isinstance(once, RowError) else None
+    twice = replay(judge, row, Answers(raw, error, "", "stop", provider=lambda _: None))
     if isinstance(once, RowError):
         assert isinstance(twice, RowError)
         assert twice.name == once.name
