@@ -66,7 +66,7 @@ class Answers:
         return whole or Completion(text, self._finish_reason if n == self._last else "stop")
 
     def _missing(self, n: int) -> RowError:
-        """Why there is no reply: the row's own error where none came at all, Unreadable where it was asked for again."""
+        """Why there is no reply: the row's own error where none came at all, Unreadable where another one was asked."""
         if self._last < 0 and self._error in ROW_ERRORS:
             return ROW_ERRORS[self._error](self._detail or "")
         if n < self._last and self._error in (None, Unreadable.__name__):

@@ -27,6 +27,7 @@ from scorer.job.cascade_advice import cascade_advice
 from scorer.job.estimate_facts import estimate_facts
 from scorer.job.estimate_totals import Totals
 from scorer.job.learned import Mean, learned
+from scorer.job.learned_prompts import learned_prompts
 from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.job.selecting import Asked
 from scorer.output.layout import stems
@@ -46,11 +47,13 @@ ASSUMED_LATENCY = Mean(1.0, 1.0, 1.0, 0)
 class Estimate:
     """What a run would need.
 
-    `prompt_tokens_low` and `_high` are a 95 % interval; the two are equal where every row was counted. `exact` is True
-    where every row was counted with the model's own tokeniser. `cost_usd` is that of all models, None where the price
-    of one is unknown. `seconds` is the time at the limits of all endpoints; `binding_limit` is the limit that
-    determines it. The models of a panel work at the same time. Each sample counts as a request, as it is where the
-    server gives one choice per request. `advice` holds suggestions, one sentence each.
+    `prompt_tokens_low` and `_high` are a 95 % interval; the two are equal where every row was counted and none is
+    finished. From 20 finished rows on, `prompt_tokens` is the count times `billed_ratio`: what the server billed for
+    each token that was counted for them. `exact` is True where every row was counted with the model's own tokeniser.
+    `cost_usd` is that of all models, None where the price of one is unknown. `seconds` is the time at the limits of all
+    endpoints; `binding_limit` is the limit that determines it. The models of a panel work at the same time. Each sample
+    counts as a request, as it is where the server gives one choice per request. `advice` holds suggestions, one
+    sentence each.
 
     `shared_prefix_tokens` of the prompt tokens repeat the prefix of the previous row's prompt: a server with a prefix
     cache reads about these from its cache. `repeated_rows` are exact duplicates of an earlier row, and
@@ -64,8 +67,11 @@ class Estimate:
     reason begins. `completion_tokens_estimate` uses the mean of `learned_rows` finished rows of this run; without any,
     a reply is the geometric mean of the shortest readable one and the longest allowed one. `cost_low` and `cost_worst`
     are at the ends of the 95 % interval of that mean; without finished rows, with the shortest replies and with the
-    longest. `cost_expected` is `cost_usd`. With `limits.deadline`, `cost_worst` has every request asked online at its
-    price, as where no batch ends before it. None of them includes retries.
+    longest. `cost_low` has each prompt billed once for all samples where a request can ask for several. A cache of the
+    server's own counts in `cost_usd` as for the finished rows, in `cost_low` at least as far as prompts begin like the
+    one before, and not in `cost_worst`. `cost_expected` is `cost_usd`. With `limits.deadline`,
+    `cost_worst` has every request asked online at its price, as where no batch ends before it. None of them includes
+    retries.
 
     With `model.cache`, `cache_read_tokens` of the prompt tokens are read from the provider's cache and
     `cache_written_tokens` are written to it. `cost_without_cache` is `cost_usd` without that, and `cost_worst` has
@@ -110,6 +116,7 @@ class Estimate:
     canaries: CanaryEstimate | None = None
     stop: StopEstimate | None = None
     learned_rows: int = 0
+    billed_ratio: float | None = None
     seconds_low: float = 0.0
     seconds_expected: float = 0.0
     seconds_worst: float = 0.0
@@ -144,11 +151,15 @@ def estimate(
     everything = exact or rows <= (counted or EXACT_ROWS)
     share = 1.0 if everything else min(SAMPLE_ROWS, counted or SAMPLE_ROWS) / rows
     with closing(AnswerCache()) as cache:
-        seen = read_sample(plan, files, shards, asked, counter, share, cache)
+        seen = read_sample(plan, files, shards, asked.of, counter, share, cache)
     prompt, half_width = seen.prompt_tokens(rows)
+    prompts = learned_prompts(plan, files, shards, earlier, counter)
+    if prompts is not None:
+        prompt, half_width = prompts.of(prompt, half_width)
     scale = rows / max(1, seen.rows)
     deadline = plan.spec.limits.deadline is not None
-    totals = Totals(seen, prompt, half_width, scale, earlier.reply_tokens, deadline=deadline)
+    cached = prompts.cached if prompts is not None else None
+    totals = Totals(seen, prompt, half_width, scale, earlier.reply_tokens, cached=cached, deadline=deadline)
     cost, cost_low, cost_worst = totals.cost(0.0, 1), totals.cost(-1.0, 0), totals.cost(1.0, 2)
     known, price = tariff(model), planned_prices(model)
     reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY
@@ -202,6 +213,7 @@ def estimate(
         canaries=canaries,
         stop=stop,
         learned_rows=reply.n if reply is not None else 0,
+        billed_ratio=prompts.billed.value if prompts is not None else None,
         seconds_low=totals.seconds(limits, -1.0, 0, latency.low)[0],
         seconds_expected=seconds,
         seconds_worst=totals.seconds(limits, 1.0, 2, latency.high)[0],

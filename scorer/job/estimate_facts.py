@@ -22,7 +22,8 @@ def estimate_facts(e: Estimate) -> Iterator[tuple[str, str]]:
         "unknown: no price is known for this model; add model.price" if e.cost_usd is None else f"{e.cost_usd:.4f} USD"
     )
     yield "rows", f"{e.rows:,} in {counted(e.shards, 'shard')}, {counted(e.requests, 'request')}"
-    yield "tokens in", f"{e.prompt_tokens:,}{spread}, counted by {e.tokeniser}"
+    billed = f", times {e.billed_ratio:.3f} as finished rows were billed" if e.billed_ratio is not None else ""
+    yield "tokens in", f"{e.prompt_tokens:,}{spread}, counted by {e.tokeniser}{billed}"
     yield "tokens out", f"{e.completion_tokens_estimate:,} ({_learned(e)})"
     yield "cost", f"{cost}{_range(e)}"
     if e.price is not None:

@@ -24,8 +24,9 @@ class Totals:
     """The totals of a run by model, from a sample of its rows. The case is 0 for low, 1 for expected, 2 for worst.
 
     `prompt` and `half_width` are the prompt tokens of all models and half of their interval. `reply` is the tokens of a
-    finished row's replies where such rows are known, else the sample's assumptions count. `deadline`: at some time all
-    rows that are in provider batches may go online.
+    finished row's replies where such rows are known, else the sample's assumptions count. `cached` is the share of the
+    prompt tokens that a cache held for finished rows. `deadline`: at some time all rows that are in provider batches
+    may go online.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Totals:
         scale: float,
         reply: Mean | None,
         *,
+        cached: Mean | None = None,
         deadline: bool = False,
     ) -> None:
         loads = list(seen.models.values())
@@ -44,6 +46,9 @@ class Totals:
         self._prompt = prompt
         self._half_width = half_width
         self._scale = scale
+        self._cached = cached
+        self._prefix = seen.shared_bytes / max(1, seen.bytes)
+        self._choices = seen.choice_tokens / max(1, sum(seen.tokens)) if cached is None else 0.0
         self._deadline = deadline
         sampled = sum(load.prompt_tokens for load in self._loads)
         self._share = [load.prompt_tokens / max(1, sampled) for load in self._loads]
@@ -119,9 +124,21 @@ class Totals:
         return "no long enough prefix of a prompt repeats"
 
     def _cache_shares(self, model: Model, case: int, *, cached: bool | None) -> tuple[float, float]:
+        """The shares of prompt tokens that are read and written, in a cache that requests name or the server's own.
+
+        Of the latter, the low case has as much read as finished rows had, or as prompts share with the one before
+        where the provider needs no request for it; the worst case has nothing.
+        """
         seen = self._seen_caches.get(model.alias)
         asked = model.cache == "auto" if cached is None else cached
-        return seen.shares(case) if seen is not None and asked else (0.0, 0.0)
+        if seen is not None and asked:
+            return seen.shares(case)
+        if cached is not None or model.cache == "auto" or case == 2:
+            return 0.0, 0.0
+        known = self._cached
+        prefix = self._prefix if seen is None and model.mode == "online" else 0.0
+        low = max(prefix, known.high if known is not None else 0.0)
+        return (min(1.0, low) if case == 0 else known.value if known is not None else 0.0), 0.0
 
     def _lasting(self, model: Model) -> bool:
         seen = self._seen_caches.get(model.alias)
@@ -158,6 +175,8 @@ class Totals:
             if (known := planned_prices(load.model)) is None:
                 return None
             prompt = max(0, round((self._prompt + sign * self._half_width) * share))
+            if case == 0 and load.model.alias not in self._seen_caches:  # one prompt may bring all samples of a row
+                prompt = round(prompt * (1 - self._choices))
             output, requests = round(outputs[case] * self._scale), round(load.requests * self._scale)
             read, written = (round(share * prompt) for share in self._cache_shares(load.model, case, cached=cached))
             usage = Usage(prompt, output, read, written, written if self._lasting(load.model) else 0)

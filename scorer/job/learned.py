@@ -1,4 +1,4 @@
-"""What the finished rows of a run teach its plan: tokens of a reply and seconds of a request, each with its spread."""
+"""What the finished rows of a run teach its plan: tokens of replies and prompts and seconds of a request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from scorer.build.plan import RunPlan
 from scorer.errors import BadRow, Damaged, ScorerError
@@ -21,7 +22,9 @@ FEWEST_ROWS = 20
 """From so many finished rows on, they are the estimate."""
 MOST_ROWS = 100_000
 """So many are read at most; those of the first files."""
-_COLUMNS = ("error", "completion_tokens", "answered_s", "attempts")
+MOST_PROMPTS = 2_000
+"""So many rows at most tell what the server bills for a prompt: each is read from the input again."""
+_COLUMNS = ("row", "error", "prompt_tokens", "cached_tokens", "completion_tokens", "answered_s", "attempts")
 _NOT_ASKED = (BadRow.__name__, Damaged.__name__)
 
 
@@ -40,19 +43,37 @@ class Mean:
         half = 1.96 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else mean
         return cls(mean, max(0.0, mean - half), mean + half, len(values))
 
+    @classmethod
+    def ratio(cls, values: npt.NDArray[np.float64], per: npt.NDArray[np.float64]) -> Mean:
+        """Their sum for each of the sum of `per`. Source: Cochran, Sampling Techniques (1977), section 2.11."""
+        ratio = float(values.sum() / per.sum())
+        residual = values - ratio * per
+        spread = math.sqrt(float((residual**2).sum()) / (len(values) - 1) / len(values)) / float(per.mean())
+        return cls(ratio, max(0.0, ratio - 1.96 * spread), ratio + 1.96 * spread, len(values))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBills:
+    """Finished rows of a shard, rising, with the prompt tokens that were billed and how many of them a cache held."""
+
+    rows: npt.NDArray[np.int64]
+    prompt: npt.NDArray[np.float64]
+    cached: npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What earlier starts left: forgotten shards, names of shards in the output by path, and means over finished rows.
 
     `reply_tokens` are those of a row with all its requests, `seconds` those of a request. Both are None where fewer
-    than 20 rows were asked.
+    than 20 rows were asked, and `prompts`, by the shard's name in the output, is empty.
     """
 
     forgotten: frozenset[str] = frozenset()
     stems: Mapping[str, str] = field(default_factory=dict)
     reply_tokens: Mean | None = None
     seconds: Mean | None = None
+    prompts: Mapping[str, PromptBills] = field(default_factory=dict)
 
     @property
     def taken(self) -> dict[str, str]:
@@ -71,23 +92,24 @@ def learned(plan: RunPlan, files: Files) -> Learned:
         stems = {shard.path: shard.stem for shard in (*manifest.shards, *manifest.forgotten)}
         if manifest.fingerprint != plan.fingerprint and changed_keys(manifest, plan.covers):
             return Learned(forgotten, stems)
-        tokens, seconds = _finished(files, layout, manifest)
+        tokens, seconds, prompts = _finished(files, layout, manifest)
     except (ScorerError, OSError):
         return Learned()
     if len(tokens) < FEWEST_ROWS:
         return Learned(forgotten, stems)
-    return Learned(forgotten, stems, Mean.of(tokens), Mean.of(seconds) if len(seconds) else None)
+    return Learned(forgotten, stems, Mean.of(tokens), Mean.of(seconds) if len(seconds) else None, prompts)
 
 
 def _finished(
     files: Files, layout: Layout, manifest: Manifest
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Reply tokens of each row that was asked, and mean seconds of a request of each row that was answered."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], dict[str, PromptBills]]:
+    """Reply tokens of each row that was asked, mean seconds of a request of each that was answered, and prompts."""
     tokens: list[npt.NDArray[np.float64]] = [np.zeros(0)]
     seconds: list[npt.NDArray[np.float64]] = [np.zeros(0)]
-    rows = 0
+    prompts: dict[str, PromptBills] = {}
+    rows = billed = 0
     found = layout.result_files(files)
-    for path in (path for shard in manifest.shards for path in found.paths(shard.stem)):
+    for stem, path in ((shard.stem, path) for shard in manifest.shards for path in found.paths(shard.stem)):
         if rows >= MOST_ROWS:
             break
         try:
@@ -96,9 +118,30 @@ def _finished(
         except seg.Broken:  # `verify` tells; a plan does without
             continue
         rows += table.num_rows
-        attempts = table.column("attempts").to_numpy().astype(float)
+        attempts = _floats(table, "attempts")
         asked = (attempts > 0) & ~np.isin(np.array(table.column("error").to_pylist(), dtype=object), _NOT_ASKED)
-        waited = table.column("answered_s").to_numpy(zero_copy_only=False).astype(float)
-        tokens.append(np.nan_to_num(table.column("completion_tokens").to_numpy(zero_copy_only=False)[asked]))
+        waited = _floats(table, "answered_s")
+        tokens.append(np.nan_to_num(_floats(table, "completion_tokens")[asked]))
         seconds.append((waited[asked] / attempts[asked])[waited[asked] > 0])
-    return np.concatenate(tokens), np.concatenate(seconds)
+        if billed < MOST_PROMPTS:
+            known = asked & (_floats(table, "prompt_tokens") > 0)
+            prompts[stem] = _bills(table.filter(known), prompts.get(stem))
+            billed += int(known.sum())
+    return np.concatenate(tokens), np.concatenate(seconds), prompts
+
+
+def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    values: npt.NDArray[np.float64] = table.column(name).to_numpy(zero_copy_only=False).astype(float)
+    return values
+
+
+def _bills(table: pa.Table, before: PromptBills | None) -> PromptBills:
+    """The first rows of a file with those of the files before it; of a row that is there twice, the later one."""
+    table = table.slice(0, MOST_PROMPTS)
+    rows = table.column("row").to_numpy()
+    prompt, cached = _floats(table, "prompt_tokens"), np.nan_to_num(_floats(table, "cached_tokens"))
+    if before is not None:
+        rows = np.concatenate([rows, before.rows])
+        prompt, cached = np.concatenate([prompt, before.prompt]), np.concatenate([cached, before.cached])
+    rows, first = np.unique(rows, return_index=True)
+    return PromptBills(rows, prompt[first], cached[first])

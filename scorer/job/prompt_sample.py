@@ -22,7 +22,6 @@ from scorer.inputs.pieces import Batch
 from scorer.inputs.source import Columns, Reader
 from scorer.job.cache_estimate import CacheEstimate
 from scorer.job.model_load import ModelLoad, loads, seconds_at_limits
-from scorer.job.selecting import Asked
 from scorer.types import Completion, Judge, Mask, Request, Row, Shard, Work
 
 SHORTEST_EXPLANATION = 20
@@ -35,10 +34,11 @@ TOKENS_PER_MESSAGE = 4
 
 @dataclass(slots=True)
 class PromptSample:
-    """Sums over the rows that were read, and the sizes of all rows.
+    """Sums over the rows that were read, and the sizes of all rows in characters of the judged columns.
 
     `models` have the sums of each model by alias, and `caches` those of its prompt cache, where requests can name one.
-    `reply_tokens` is the shortest readable reply. Duplicates are rows
+    `reply_tokens` is the shortest readable reply. `choice_tokens` are those of prompts that a server may take once for
+    several samples. Duplicates are rows
     whose request a row before them made; with `dedupe` they add to `duplicate_rows` and `duplicate_tokens` only.
     """
 
@@ -58,6 +58,7 @@ class PromptSample:
     tokens: list[int] = field(default_factory=list)
     duplicate_rows: int = 0
     duplicate_tokens: int = 0
+    choice_tokens: int = 0
     bytes: int = 0
     shared_bytes: int = 0
     caches: Mapping[str, CacheEstimate] = field(default_factory=dict)
@@ -65,9 +66,9 @@ class PromptSample:
     _previous: list[npt.NDArray[np.uint8]] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
-        """Counts one row."""
+        """Counts one row, whose `tokens` are the characters of its judged columns."""
         self.rows += 1
-        self.sizes.append(row.size)
+        self.sizes.append(row.tokens)
         if row.problem is not None:
             self._count_bad(row.problem)
             self.tokens.append(0)
@@ -143,6 +144,8 @@ class PromptSample:
         first_turn = len(requests) // 2 if self.turns == 2 else 0
         for place, (request, prompt) in enumerate(zip(requests, prompt_tokens, strict=True)):
             load = self._load(request)
+            if place and request.alike and request.messages == requests[place - 1].messages:
+                self.choice_tokens += prompt
             if request.continuation is not None:
                 low = most = expected = self.counter.count([request.continuation])[0]
             elif place < first_turn:
@@ -187,12 +190,15 @@ def read_sample(
     plan: RunPlan,
     files: Files,
     shards: Sequence[Shard],
-    asked: Asked,
+    asked: Callable[[Shard], Mask | None],
     counter: Counter,
     share: float,
     cache: AnswerCache,
 ) -> PromptSample:
-    """Reads a `share` of the rows `asked` for (1.0: all), drawn with a fixed seed, and counts what they would ask."""
+    """Counts what a `share` of the rows `asked` for would ask, drawn with a fixed seed. 1.0: all of them.
+
+    `asked` gives the rows of a shard, None for all.
+    """
     models = loads(plan.spec)
     most = next(iter(models.values())).reply_limit
     specimen = getattr(plan.judge, "specimen", None)
@@ -203,11 +209,11 @@ def read_sample(
     sample = PromptSample(plan.judge, counter, cache, dedupe, models, reply, explanation, most // 2, turns)
     sample.caches = _caches(models, plan.spec.limits, share)
     rng = np.random.default_rng(0)
-    reader = Reader(files, plan.columns, count=_no_tokens, constant_tokens=0)
+    reader = Reader(files, plan.columns, count=_characters, constant_tokens=0)
     judged = plan.columns.judged
-    sizes = Reader(files, Columns(judged, judged, ()), count=_no_tokens, constant_tokens=0)
+    sizes = Reader(files, Columns(judged, judged, ()), count=_characters, constant_tokens=0)
     for shard in shards:
-        todo = asked.of(shard)
+        todo = asked(shard)
         if share < 1.0:
             sample.all_size += _total_size(sizes, shard, todo)
             drawn: Mask = rng.random(shard.rows) < share
@@ -238,13 +244,13 @@ def _shared(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> int:
     return int(differs[0]) if len(differs) else length
 
 
-def _no_tokens(texts: Sequence[str]) -> list[int]:
-    """A reader's token counter that counts nothing: prompts are counted whole."""
-    return [0] * len(texts)
+def _characters(texts: Sequence[str]) -> list[int]:
+    """A reader's token counter that counts characters; tokens are counted of whole prompts."""
+    return [len(text) for text in texts]
 
 
 def _total_size(reader: Reader, shard: Shard, chosen: Mask | None) -> int:
-    """The sum of `Row.size` over the readable `chosen` rows of a shard, in Arrow where a column is plain text."""
+    """The characters of the judged columns over the readable `chosen` rows of a shard, in Arrow where they are text."""
     total = 0
     for piece in reader.read_shard(shard, chosen):
         if isinstance(piece, Batch):

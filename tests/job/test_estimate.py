@@ -217,7 +217,8 @@ def test_estimate_takes_seconds_and_tokens_of_a_sample_with_their_spread(tmp_pat
     assert found.seconds_low < found.seconds < found.seconds_worst
     assert found.seconds == found.seconds_expected == pytest.approx(300, rel=0.01)
     assert (found.seconds_low, found.seconds_worst) == (pytest.approx(279, rel=0.02), pytest.approx(321, rel=0.02))
-    assert found.cost_low == found.cost_expected == found.cost_worst, "every reply has two tokens"
+    assert found.prompt_tokens == pytest.approx(400 * 10, rel=0.01), "as they were billed"
+    assert found.cost_expected == pytest.approx(400 * (10 + 2 * 2) / 1e6, rel=0.01), "every reply has two tokens"
     assert "assumed" not in plan_text(found)
 
 
