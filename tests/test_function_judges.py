@@ -129,3 +129,8 @@ def test_workers_refuse_a_judge_of_the_session_before_anything_is_written(
 def test_workers_import_a_judge_of_a_module(module: Any, model: dict[str, Any], tmp_path: Path) -> None:
     """Slow: two processes start."""
     assert scorer.run(tree(tmp_path, module.judge, model), workers=2).scored == 3
+
+
+def test_two_lambdas_on_one_line_are_two_functions(model: dict[str, Any]) -> None:
+    judge = scorer.judge(lambda row: f"Rate {row['text']} from 1 to 5.", lambda reply: float(reply) / 2)
+    assert scorer.score_frame(FRAME.drop_nulls(), judge=judge, model=model)["score"].to_list() == [1.5, 2.0, 3.0]

@@ -97,7 +97,11 @@ def reread(
             renew(plan, files, layout, there)
     finally:
         lock.release()
-    return within_share(status(files, layout.out), plan.spec.limits.max_failed_share)
+    mended = (
+        f"The replies are still there: `scorer reread {out} --set judge.KEY=VALUE` reads them by another rule, or the "
+        "one before, and costs nothing."
+    )
+    return within_share(status(files, layout.out), plan.spec.limits.max_failed_share, mended)
 
 
 def _places(files: Files, manifest: Manifest, out: str) -> dict[str, Shard]:

@@ -27,7 +27,7 @@ def columns_of(function: Callable[..., Any]) -> tuple[str, ...] | None:
     They are found in its source: `row["name"]` and `row.get("name")` alone may use the row there. Without source, by
     calling it with a row of empty texts.
     """
-    node = _definition(function)
+    node = definition(function)
     if node is not None and node.args.args:
         return _columns(node, node.args.args[0].arg)
     if inspect.isgeneratorfunction(function):
@@ -40,7 +40,7 @@ def columns_of(function: Callable[..., Any]) -> tuple[str, ...] | None:
     return tuple(asked) or None
 
 
-def _definition(function: Callable[..., Any]) -> ast.FunctionDef | ast.Lambda | None:
+def definition(function: Callable[..., Any]) -> ast.FunctionDef | ast.Lambda | None:
     """The function in its source; of several lambdas on its lines the one with its code."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))

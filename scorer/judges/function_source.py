@@ -6,6 +6,7 @@ A function of an importable module is named `module:name`. One of a session (a n
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import sys
@@ -15,6 +16,7 @@ from types import CodeType
 from typing import Any
 
 from scorer.errors import SpecError
+from scorer.judges.function_columns import definition
 from scorer.plugins import found
 
 SESSION = "session:"
@@ -71,11 +73,20 @@ def source_of(*functions: Callable[..., Any]) -> str:
     parts: list[str] = []
     for function in functions:
         try:
-            parts.append(textwrap.dedent(inspect.getsource(function)))
+            parts.append(_source(function))
         except (OSError, TypeError):
             parts += _compiled(getattr(function, "__code__", None))
         parts.append(repr(_plain_values(function)))
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """Its lines, and of several lambdas on them its own part. Raises OSError and TypeError where no source is kept."""
+    lines = textwrap.dedent(inspect.getsource(function))
+    if getattr(function, "__name__", "") != "<lambda>" or lines.count("lambda") < 2:
+        return lines
+    own = definition(function)
+    return "\0".join([lines, *([ast.unparse(own)] if own is not None else _compiled(function.__code__))])
 
 
 def _compiled(code: CodeType | None) -> Iterator[str]:

@@ -364,11 +364,14 @@ def test_reread_command_prints_the_status(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "none").exists()
 
 
-def test_reread_that_fails_too_many_rows_exits_with_6(tmp_path: Path) -> None:
+def test_reread_that_fails_too_many_rows_exits_with_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score(tmp_path, {"r0": "Score: 4", "r1": "Score: 4"})
     path = tmp_path / "out/run.json"
     path.write_text(path.read_text().replace('"max_failed_share": 1.0', '"max_failed_share": 0.1'))
     assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json"]) == 6
+    said = capsys.readouterr().err
+    assert f"scorer reread {tmp_path}/out --set" in said, "what costs nothing"
+    assert "retry" not in said, "which would pay for the rows again"
 
 
 def test_reread_refuses_a_run_with_an_unfinished_retry(tmp_path: Path) -> None:

@@ -125,6 +125,10 @@ def tls_context() -> ssl.SSLContext:
     return made
 
 
+_OUT_OF_DATE = (9, 10)
+"""OpenSSL's codes of a certificate that is not valid yet, and of one that has expired."""
+
+
 def _why(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return printable_line(f"its certificate is not valid here: {error.verify_message.rstrip('.')}")
@@ -134,6 +138,8 @@ def _why(error: OSError) -> str:
 def hint(error: OSError) -> str | None:
     """What to check where this is how a run begins; None for what a server that is down or still starting shows too."""
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OUT_OF_DATE:
+            return "Its certificate has to be renewed on the server, or the clock of this machine is wrong."
         return (
             "Its certificate is not trusted here: check model.base_url. If an authority of your own signed it, name "
             "that one's file in the environment variable SSL_CERT_FILE."

@@ -111,7 +111,9 @@ def _claim(stop: EarlyStop, value: dict[str, Any], left: int) -> str:
     within = f" within {margin:g}" if margin else ""
     if kind == "mean":
         width = max((one["high"] - one["low"]) / 2 for one in value["intervals"])
-        return f"{len(value['intervals'])} mean scores are known to within {width:.3g}"
+        several = len(value["intervals"])
+        means = f"{several} mean scores are" if several > 1 else "The mean score is"
+        return f"{means} known to within {width:.3g}"
     if kind == "compare":
         yes = value["yes"]
         return f"{stop.question.text}: {'not known yet' if yes is None else 'yes' if yes else 'no'}"
