@@ -1,19 +1,16 @@
 """Promise: a run exceeds its cap by at most a few requests, whatever the judge bills and reports.
 
 The judges here are hostile: they add prompts, ignore limits, and tell less than they bill, or nonsense. Each run is the
-real `Job` in virtual time, the last ones are the real command; `Hostile` and `Gateway` keep the true bill.
+real `Job` in virtual time; `Hostile` keeps the true bill. `tests/soak/test_overspend_command.py` has the real command.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.clock import inline, now, run
-from support.command import run_file, scorer
+from support.inprocess_workers import in_this_process
 from support.transport import FakeTransport
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.errors import BudgetSpent
 from scorer.files.local_files import LocalFiles
+from scorer.job.distributed_scoring import MakeLauncher
 from scorer.job.job import Job
 from scorer.limits.bills import OPENING
 from scorer.output import ledger
@@ -111,7 +109,13 @@ class Hostile(FakeTransport):
 
 
 def start(
-    folder: Path, judge: Hostile, *, rows: int = 400, extra: dict[str, Any] | None = None, **limits: Any
+    folder: Path,
+    judge: Hostile,
+    *,
+    rows: int = 400,
+    extra: dict[str, Any] | None = None,
+    workers: tuple[int, MakeLauncher] | None = None,
+    **limits: Any,
 ) -> Totals:
     """One start of a run over so many rows, to its end or to its cap; the ledger's totals then."""
     (folder / "in").mkdir(exist_ok=True)
@@ -127,7 +131,9 @@ def start(
         "limits": {"concurrency": 64, "max_failed_share": 1.0, **limits},
         "output": {"path": out},
     }
-    job = Job(check(tree), LocalFiles(), offload=inline, connect=partial(make_client, transport=judge))
+    count, launcher = workers or (1, None)
+    connect = partial(make_client, transport=judge)
+    job = Job(check(tree), LocalFiles(), offload=inline, connect=connect, workers=count, launcher=launcher)
     with suppress(BudgetSpent):
         run(job.run())
     return ledger.totals(LocalFiles(), f"{out}/ledger")
@@ -278,68 +284,24 @@ def test_cap_is_exceeded_by_requests_in_flight_where_a_gateway_changes_its_promp
     assert 0 < len(dear) <= 64
 
 
-# --- the real command -------------------------------------------------------------------------------------------------
-
-
-class Gateway(ThreadingHTTPServer):
-    """A server on loopback that adds 50,000 tokens to each prompt, or tells zeros; it keeps the true bill in tokens."""
-
-    daemon_threads = True
-
-    def __init__(self, *, added: int, zeros: bool) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.added, self.zeros = added, zeros
-        self.bills: list[int] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Gateway
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        prompt, gateway = len(body) // 4 + self.server.added, self.server
-        gateway.bills.append(prompt + 3)
-        time.sleep(0.02 if self.server.zeros else 0.05)  # bills of zeros come nearly one by one
-        choice = {"message": {"role": "assistant", "content": "Score: 4"}, "finish_reason": "stop"}
-        usage = zeros() if gateway.zeros else honest(prompt, 3, 0)
-        reply = orjson.dumps({"id": f"r{len(gateway.bills)}", "choices": [choice], "usage": usage})
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(reply)))
-        self.end_headers()
-        self.wfile.write(reply)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, OPENING + 1])
 @pytest.mark.parametrize(
-    ("added", "zeros", "workers"),
-    [(50_000, False, 1), (50_000, False, OPENING + 1), (0, True, 1), (0, True, 2)],
-    ids=["hidden-1", "hidden-more_than_the_opening", "zeros-1", "zeros-2"],
+    ("judge", "caps", "beyond"),
+    [(hidden, (300_000, 600_000), 1), (lambda: Hostile(zeros), (40_000, 80_000), 0)],
+    ids=["hidden", "zeros"],
 )
-def test_run_command_keeps_the_bound_of_a_cap_at_every_start(
-    added: int, zeros: bool, workers: int, tmp_path: Path
+def test_workers_keep_the_bound_of_a_cap_at_every_start(
+    judge: Callable[[], Hostile],
+    caps: tuple[int, int],
+    beyond: int,
+    workers: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Slow: two starts of up to six processes, for the bound grows from the fifth worker on."""
-    (tmp_path / "in").mkdir()
-    rows = {"id": [f"r{number}" for number in range(600)], "response": ["some words " * 20] * 600}
-    pq.write_table(pa.table(rows), tmp_path / "in/a.parquet")
-    with Gateway(added=added, zeros=zeros) as gateway:
-        threading.Thread(target=gateway.serve_forever, daemon=True).start()
-        run = run_file(tmp_path, gateway.url, limits={"concurrency": 64, "max_tokens": 40_000})
-        for cap in (40_000, 80_000):
-            before = sum(gateway.bills)
-            ran = scorer("run", run, "--workers", workers, "--quiet", "--set", f"limits.max_tokens={cap}")
-            assert ran.code == 3, ran.err
-            beyond = 0 if zeros else max(OPENING, workers) * max(gateway.bills)
-            assert sum(gateway.bills) <= max(before, cap) + beyond
-            found = ledger.totals(LocalFiles(), f"{tmp_path}/out/ledger")
-            assert found.tokens >= sum(gateway.bills)
-        gateway.shutdown()
+    """The bound grows from the fifth worker on. Where no bill is known, reservations count, and nothing is beyond."""
+    hostile, before = judge(), 0
+    for cap in caps:
+        books = start(tmp_path, hostile, workers=(workers, in_this_process(monkeypatch, hostile)), max_tokens=cap)
+        assert before < hostile.tokens <= max(before, cap) + beyond * max(OPENING, workers) * hostile.worst[0]
+        assert books.tokens >= hostile.tokens
+        before = hostile.tokens

@@ -90,11 +90,11 @@ def test_run_without_faults_sends_no_row_twice(judge: RehearsalProcess, tmp_path
     assert {(row["recv"], row["paid"], row["lost"]) for row in judge.rows().values()} == {(1, 1, 0)}
 
 
-@pytest.mark.parametrize(("end", "kills"), [("parquet", 5), ("jsonl.zst", 2)])
+@pytest.mark.parametrize(("end", "kills"), [("parquet", 3), ("jsonl.zst", 1)])
 def test_kill_loses_no_stored_row_and_changes_no_score(
     judge: RehearsalProcess, tmp_path: Path, end: str, kills: int
 ) -> None:
-    """Slow: up to five runs killed at random moments, and one that ends, at 2 % of the faults that a retry mends."""
+    """Slow: up to three runs killed at random moments, and one that ends, at 2 % of the faults that a retry mends."""
     mended = {f"fault_{name}": 0.02 for name in ("429", "500", "reset", "cut", "html", "error_200", "prose")}
     judge.configure(**mended)
     input_of(tmp_path)

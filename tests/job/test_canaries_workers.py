@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 from support.canary_runs import ROWS, Judge, layout, ran, start_of, tree
-from support.clock import inline, now
+from support.clock import now
+from support.inprocess_workers import InThisProcess, in_this_process
 
 from scorer.analysis.sequential.drift import Drift
-from scorer.build.assemble import make_client
 from scorer.errors import Drifted
 from scorer.files.local_files import LocalFiles
 from scorer.job.forget import Choice
@@ -20,33 +17,13 @@ from scorer.output.canary_files import CanaryAnswer, load_answers, load_state
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
 from scorer.workers.canary_streams import CanaryStreams
-from scorer.workers.coordinator import Coordinator
-from scorer.workers.messages import Answer, AnsweredCanary, Hello, Report
-from scorer.workers.worker import Worker
-
-
-class InThisProcess:
-    """Workers as tasks of this process, in virtual time."""
-
-    def __init__(self, owner: Coordinator, wall_s: Callable[[], float]) -> None:
-        self._owner, self._wall_s = owner, wall_s
-
-    async def run_worker(self, hello: Hello) -> str | None:
-        async def exchange(report: Report) -> Answer:
-            await asyncio.sleep(0.001)
-            return await self._owner.answer(hello.worker, report)
-
-        await Worker(hello, LocalFiles(), exchange, offload=inline, wall_s=self._wall_s, lived_s=now).run()
-        return None
-
-    def dismiss(self) -> None:
-        raise NotImplementedError
+from scorer.workers.messages import AnsweredCanary
 
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     judge = Judge(lambda at: 0.1)
-    monkeypatch.setattr("scorer.workers.worker.make_client", partial(make_client, transport=judge))
+    in_this_process(monkeypatch, judge)
     return judge
 
 

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 from support.boards import Board
+from support.inprocess_workers import in_this_process
 from support.outputs import Crash, Crashing
 
 from scorer import scan_scores
@@ -123,6 +124,15 @@ def test_a_killed_run_gives_the_same_answer_over_the_same_items(tmp_path: Path, 
         except (Crash, BaseExceptionGroup):
             (Path(board.out) / "lock").unlink(missing_ok=True)
     assert decided(board.run().answer) == answer
+    assert verify(LocalFiles(), board.out).findings == ()
+
+
+def test_workers_give_the_answer_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = decided(Board(tmp_path / "whole", scores(80, 3, lead=1.8)).run().answer)
+    board = Board(tmp_path / "workers", scores(80, 3, lead=1.8))
+    board.workers = in_this_process(monkeypatch, board.judge)
+    assert decided(board.run().answer) == answer
+    assert answer["state"] == "answered"
     assert verify(LocalFiles(), board.out).findings == ()
 
 

@@ -25,6 +25,7 @@ from scorer.build.plan import check
 from scorer.files.local_files import LocalFiles
 from scorer.job.batch_state import Waiting
 from scorer.job.callbacks import Callbacks
+from scorer.job.distributed_scoring import MakeLauncher
 from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import Retry
@@ -84,6 +85,8 @@ class Board:
         if batches is not None:
             batches.score = lambda row: float(scores[row % len(scores), row // len(scores)])
         self.said: list[str] = []
+        self.workers: MakeLauncher | None = None
+        """Starts two workers, where a test has some."""
         rows = [
             {
                 "id": f"r{system * len(scores) + item}",
@@ -128,6 +131,8 @@ class Board:
             connect=partial(make_client, transport=self.judge),
             make_api=self.batches,
             callbacks=Callbacks(say=self.said.append),
+            workers=1 if self.workers is None else 2,
+            launcher=self.workers,
         )
 
     def run(

@@ -58,10 +58,15 @@ def segments(folder: Path) -> list[str]:
 
 
 def test_workers_split_one_large_shard_and_request_each_row_once(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: two processes start, and the rows last longer than the later one needs for it."""
-    judge.configure(latency_median_s=0.15)
+    """Slow: two processes start. Until both have begun rows, the judge takes a second for each reply."""
+    judge.configure(latency_median_s=1.0)
     shard(tmp_path / "in/a.parquet", ROWS)
-    ran = scorer("run", run_file(tmp_path, judge.url, **SMALL_STEPS), "--workers", 2, "--json")
+    limits = {"concurrency": IN_FLIGHT, "max_usd": 1.0}
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "model": {"timeout_s": 60.0}, "limits": limits})
+    with started("run", run, "--workers", 2, "--json", "--quiet") as process:
+        wait_until(lambda: len([*(tmp_path / "out/ledger").glob("*-w*")]) == 2)
+        judge.configure(latency_median_s=0.02)
+        ran = ended(process)
     assert ran.code == 0, ran.err
     assert ran.json()["requests"] == ROWS
     whole(tmp_path, ROWS)

@@ -13,7 +13,7 @@ import pytest
 
 from scorer.client.recorded import Recorded
 from scorer.errors import InputError, SpecError
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.inputs.identity import look
 
 HOW: dict[str, dict[str, Any]] = {
