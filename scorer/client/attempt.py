@@ -82,7 +82,7 @@ class Attempts:
         if spent.turn is not None and not spent.turn.sent():
             limits.settle(permit, _NOTHING)
             raise Expired
-        spent.sent()
+        spent.sent(asked_at := clock())
         permit.task = task = asyncio.current_task(self._loop)
         assert task is not None
         cancels = task.cancelling()
@@ -95,7 +95,6 @@ class Attempts:
         deadline_s = self._deadline.seconds
         if spent.cut or limits.breaker.open_since is not None:  # slow by itself, or a probe: all of timeout_s
             deadline_s = None
-        asked_at = spent.sent_at
         try:
             while True:
                 if deadline_s is not None or fresh:
@@ -167,9 +166,10 @@ class Attempts:
             outcome = self._settlement.answered(error.usage, hint, permit.demand, billed=error.billed)
             raise
         finally:
-            spent.over(outcome.usage, outcome.cost_pico)
+            ended_at = clock()
+            spent.over(ended_at, outcome.usage, outcome.cost_pico)
             limits.settle(permit, outcome)
-        latency_s = clock() - permit.admitted_at
+        latency_s = ended_at - permit.admitted_at
         self._deadline.answered(latency_s)
         if self._latencies is not None:
             self._latencies(latency_s)

@@ -26,6 +26,7 @@ BLANK = b"***"
 _HALVED = 2 * SHORTEST
 _RARE_FIRST = b"QZXJKVYWUGHBFPLMNDOCRSIATE+%=/9876543210_qzxjkvwybgpfhmucdlrsnioate-"
 """The bytes of a secret's forms, about as rarely as they stand in replies; others are rarer."""
+_BACKSLASH = ord("\\")
 _NEEDLESS = pattern(rb"(?<!\\)((?:\\\\)*)\\(?:u00([2-7][0-9a-fA-F])|(/))")
 
 
@@ -53,9 +54,9 @@ class Secrets:
                 self._needles += [(form[:half], form, True), (form[-half:], form, False)]
 
         # By their rarest byte: a reply without that byte is searched for none of these needles.
-        by_rarest: dict[bytes, list[bytes]] = {}
+        by_rarest: dict[int, list[bytes]] = {}
         for needle, _, _ in self._needles:
-            by_rarest.setdefault(bytes([min(needle, key=_RARE_FIRST.find)]), []).append(needle)
+            by_rarest.setdefault(min(needle, key=_RARE_FIRST.find), []).append(needle)
         self._searched = list(by_rarest.items())
 
     def __bool__(self) -> bool:
@@ -65,7 +66,7 @@ class Secrets:
         """The same bytes where they hold no secret, else with *** in its place. JSON stays valid."""
         plain = self._without(data)
         if plain is data:
-            if data.find(b"\\") < 0 or (b"\\u00" not in data and b"\\/" not in data):
+            if _BACKSLASH not in data or (b"\\u00" not in data and b"\\/" not in data):
                 return data
             read = _NEEDLESS.sub(_read, data)
             plain = self._without(read)
@@ -96,12 +97,12 @@ class Secrets:
         return text if found is data else found.decode("utf-8", "replace")
 
     def _without(self, data: bytes) -> bytes:
-        # `find`, because `in` takes twice as long for bytes: it first raises and drops a TypeError for "no integer".
-        find = data.find
+        # `in` takes half as long as `find` for one byte as a number, and twice as long for bytes: these it first takes
+        # for a number, which raises a TypeError.
         for rarest, needles in self._searched:
-            if find(rarest) >= 0:
+            if rarest in data:
                 for needle in needles:
-                    if find(needle) >= 0:
+                    if data.find(needle) >= 0:
                         return self._cut(data)
         return data
 

@@ -37,9 +37,9 @@ class Meter:
     _usage: Usage | None = None
     _cost_pico: int | None = None
 
-    def sent(self) -> None:
+    def sent(self, now: float) -> None:
         """An attempt goes out; of several at once, hedged ones, only the first begins another time."""
-        self.sent_at = now = self.clock()
+        self.sent_at = now
         if self._first_sent_at is None:
             self._first_sent_at = now
         self.attempts += 1
@@ -57,7 +57,7 @@ class Meter:
         """An attempt ends whose request was never written whole: no connection was made, or it ended before."""
         self._unsent += 1
 
-    def over(self, usage: Usage | None, cost_pico: int | None) -> None:
+    def over(self, now: float, usage: Usage | None, cost_pico: int | None) -> None:
         """An attempt ended. None where its usage or its cost is unknown, or it has none."""
         if usage is not None:
             self._usage = usage if self._usage is None else self._usage + usage
@@ -65,7 +65,6 @@ class Meter:
             self._cost_pico = (self._cost_pico or 0) + cost_pico
         self._out -= 1
         if self._out == 0:
-            now = self.clock()
             self._answered_s += now - self.since
             self.since = now
 

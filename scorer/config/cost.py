@@ -59,10 +59,12 @@ class Price:
         if self.long is not None and self.long_from is not None and usage.prompt_tokens > self.long_from:
             return self.long.cost_pico(usage)
         fresh, output, cached, write, hour = self._pico
-        from_cache = min(usage.cached_tokens, usage.prompt_tokens)
-        cost = (usage.prompt_tokens - from_cache) * fresh + from_cache * cached + usage.completion_tokens * output
+        prompt, from_cache = usage.prompt_tokens, usage.cached_tokens
+        if from_cache > prompt:
+            from_cache = prompt
+        cost = (prompt - from_cache) * fresh + from_cache * cached + usage.completion_tokens * output
         if usage.written_tokens:
-            written = min(usage.written_tokens, usage.prompt_tokens - from_cache)
+            written = min(usage.written_tokens, prompt - from_cache)
             lasting = min(usage.written_1h_tokens, written)
             cost += (written - lasting) * (write - fresh) + lasting * (hour - fresh)
         return cost

@@ -57,7 +57,8 @@ class Counts:
             self.scored += 1
         else:
             self.errors[result.error.name] = self.errors.get(result.error.name, 0) + 1
-        self.copied += result.copied_from is not None
+        if result.copied_from is not None:
+            self.copied += 1
         if result.usage is not None and (tier := result.usage.tier) is not None:
             self.tiers[tier] = self.tiers.get(tier, 0) + 1
 

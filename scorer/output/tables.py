@@ -56,7 +56,8 @@ def size_of(result: Result) -> int:
     for value in row.kept:
         if value.__class__ is str or value.__class__ is bytes:
             size += len(value)
-    size = max(size, row.size)  # which counts nested values too, by their mean
+    if row.size > size:  # it counts nested values too, by their mean
+        size = row.size
     if raw is not None:
         for text in raw:
             if text.__class__ is str:

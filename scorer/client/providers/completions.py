@@ -104,7 +104,9 @@ def read_plain(body: bytes) -> Completion | None:
         return None
     if counted.extra_properties is not None:
         return None
-    cached = 0 if details is None else min(details.cached_tokens, prompt)
+    cached = 0 if details is None else details.cached_tokens
+    if cached > prompt:
+        cached = prompt
     tier = None if reply.service_tier is None else our_word(reply.service_tier)
     usage = Usage(prompt, output, cached, 0, 0, reasoning, tier)
     fingerprint = reply.system_fingerprint or None
