@@ -83,6 +83,9 @@ def _exact(column: pa.Array, name: str, bad: dict[int, str]) -> list[Any]:
 
     `bad` gets the places of texts that are no UTF-8; they are None.
     """
+    if isinstance(column.type, pa.Bool8Type):  # Arrow makes no array of this type from booleans
+        numbers: list[Any] = column.storage.to_pylist()
+        return numbers
     kind = owned(column.type)
     if pa.types.is_nested(kind) and kind != column.type:  # no list is made of scalars that are views
         column = column.cast(kind)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from scorer.errors import BadRow
 
@@ -31,7 +32,7 @@ def shown(column: str, value: Any) -> Shown:
 
     A list of `{role, content}`, or of ShareGPT's `{from, value}`, is a conversation. Of a list of content parts
     (`{type: "text", text: ...}`) the texts are joined by line feeds, and any other part is named in brackets:
-    `[image_url]`. Bytes are read as UTF-8; dates and times are written as in ISO 8601.
+    `[image_url]`. Bytes are read as UTF-8; dates and times are written as in ISO 8601, a UUID with its hyphens.
 
     Raises BadRow where the value is null, NaN, no UTF-8, or none of these.
     """
@@ -39,7 +40,7 @@ def shown(column: str, value: Any) -> Shown:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | Decimal) or (isinstance(value, float) and not math.isnan(value)):
+    if isinstance(value, int | Decimal | UUID) or (isinstance(value, float) and not math.isnan(value)):
         return str(value)
     if isinstance(value, bytes):
         try:

@@ -17,6 +17,7 @@ import polars as pl
 from scorer.errors import BadRow
 from scorer.files.router import AnyFiles
 from scorer.judges.shown_values import plain, shown
+from scorer.report.binary_text import binary_text
 from scorer.report.collecting import collect_all
 from scorer.report.folding import Fold, whole
 from scorer.report.input_rows import InputRow, read_rows
@@ -191,7 +192,7 @@ def _without(prompt: str, beside: Mapping[str, str]) -> str:
 
 def _said(values: Mapping[str, Any], name: str | None) -> str | None:
     value = None if name is None else values.get(name)
-    return None if value is None else str(value)
+    return None if value is None else binary_text(value) if isinstance(value, bytes) else str(value)
 
 
 def _plain(name: str, value: Any) -> str:
@@ -199,7 +200,7 @@ def _plain(name: str, value: Any) -> str:
     try:
         return plain(shown(name, value))
     except BadRow:
-        return str(value)
+        return binary_text(value) if isinstance(value, bytes) else str(value)
 
 
 def _number(value: Any) -> float | None:

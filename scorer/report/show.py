@@ -10,6 +10,7 @@ import polars as pl
 
 from scorer.errors import SpecError
 from scorer.inputs.where import Where
+from scorer.report.binary_text import binary_text, binary_values
 from scorer.report.collecting import FilesChanged, collect_all
 from scorer.report.columns import GivenColumns
 from scorer.report.folding import Fold, whole
@@ -124,12 +125,23 @@ def _by_id(table: RunTable, ids: Sequence[str]) -> Picked:
     chosen = pl.any_horizontal(
         (pl.col("shard") == shard) & (pl.col("row") == row) for shard, row in (keys.values() or [("", -1)])
     )
-    has_id = table.columns.id is not None and table.columns.id in table.results.collect_schema()
-    named = pl.col("id").cast(pl.String, strict=False) if has_id else pl.lit(None, pl.String)
+    schema = table.results.collect_schema()
+    has_id = table.columns.id is not None and table.columns.id in schema
+    named, wanted = pl.lit(None, pl.String), pl.Series(ids, dtype=pl.String)
+    if has_id and schema["id"] == pl.Binary:
+        named, wanted = (
+            pl.col("id"),
+            pl.Series([value for name in ids for value in binary_values(name)], dtype=pl.Binary),
+        )
+    elif has_id:
+        named = pl.col("id").cast(pl.String, strict=False)
     (found,) = collect_all(
-        [table.results.select("shard", "row", name=named).filter(chosen | pl.col("name").is_in(list(ids)))]
+        [table.results.select("shard", "row", name=named).filter(chosen | pl.col("name").is_in(wanted))]
     )
-    rows = {(row["shard"], row["row"]): row["name"] for row in found.iter_rows(named=True)}
+    rows = {
+        (row["shard"], row["row"]): binary_text(name) if isinstance(name := row["name"], bytes) else name
+        for row in found.iter_rows(named=True)
+    }
     by_name: dict[str, list[RowKey]] = {}
     for key, name in rows.items():
         by_name.setdefault(name, []).append(key)

@@ -6,6 +6,7 @@ import io
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
@@ -32,6 +33,9 @@ CASES: dict[pa.DataType, list[Any]] = {
     pa.map_(pa.string(), pa.large_list(pa.date32())): [[("k", None)], [("j", [None])], None],
     pa.struct([("f", pa.list_(pa.map_(pa.string(), pa.int8())))]): [{"f": [None, [("k", 1)]]}, None],
     pa.list_(pa.list_(pa.decimal128(5, 2)), 1): [[None], None],
+    pa.uuid(): [UUID(int=1).bytes, None],
+    pa.bool8(): [1, 0, None],
+    pa.json_(): ['{"a": 1}', None],
 }
 
 

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,7 @@ def text(value: Any) -> str:
         (date(2024, 2, 29), "2024-02-29"),
         (datetime(2024, 2, 29, 1, 2, 3, tzinfo=UTC), "2024-02-29T01:02:03+00:00"),
         (time(1, 2), "01:02:00"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (TALK, "[system]\nBe brief.\n\n[user]\nHi?"),
         (TALK[1], "[user]\nHi?"),
         ([{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Yes."}], "[user]\nHi?\n\n[assistant]\nYes."),
