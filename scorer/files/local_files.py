@@ -20,6 +20,7 @@ from scorer.files.filenames import NAME_BYTES, short_name
 from scorer.files.files import PARTIAL, Lock, Stat
 from scorer.files.full_disk import FullDiskRetry, Space
 from scorer.files.local_globs import match
+from scorer.files.local_lock import LocalLock
 from scorer.frozen import dataclass
 
 OWNER_ONLY = 0o700
@@ -143,7 +144,7 @@ class LocalFiles:
             file.truncate(0)
             file.write(owner.encode())
             file.flush()
-        return _LocalLock(file)
+            return LocalLock(file, path, owner)
 
     def locked(self, path: str) -> bool:
         """Probes by taking a shared lock for an instant; a concurrent `lock` may fail and has to be tried again."""
@@ -169,17 +170,6 @@ class _Together(threading.local):
     """What waits for the end of this thread's `together`; None outside of it."""
 
     waiting: _Waiting | None = None
-
-
-class _LocalLock:
-    def __init__(self, file: io.BufferedRandom) -> None:
-        self._file = file
-
-    def sure(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        self._file.close()
 
 
 def _stat(path: str, also: tuple[str, ...] = ()) -> Stat:

@@ -18,6 +18,7 @@ from scorer.build.row_metrics import make_measure
 from scorer.engine.background import Service, Watch, served
 from scorer.errors import Interrupted, OutputError, ScorerError, SetupError
 from scorer.files.files import Files
+from scorer.files.local_lock import FolderGone
 from scorer.frozen import dataclass
 from scorer.job import folder
 from scorer.job.callbacks import Callbacks
@@ -30,6 +31,7 @@ from scorer.job.under_way import UnderWay
 from scorer.output.canary_files import load_state
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout
+from scorer.output.ledger_totals import Totals
 from scorer.output.manifest import Manifest
 from scorer.output.partial_rows import PartialRows
 from scorer.output.progress import Progress, RunCounters, Snapshots
@@ -184,6 +186,9 @@ class ScoringPass:
         except (asyncio.CancelledError, Interrupted):
             state = "interrupted"
             raise
+        except FolderGone as error:
+            self._error = FolderGone(f"{error} {_spent(scoring.totals)} The next start in this folder counts it.")
+            raise self._error from error
         except ScorerError as error:
             self._error = error
             raise
@@ -253,3 +258,11 @@ class ScoringPass:
             )
 
         return counters
+
+
+def _spent(totals: Totals) -> str:
+    known, maybe = totals.prompt_tokens + totals.completion_tokens, totals.maybe_tokens
+    return (
+        f"Spent until then: {known:,} tokens, {totals.pico / 10**12:.6f} USD, and possibly {maybe:,} tokens, "
+        f"{totals.maybe_pico / 10**12:.6f} USD more."
+    )

@@ -65,7 +65,7 @@ class Ledger(PeriodicService):
         self.open_pico = 0
         self._files = files
         self._path = self._first = f"{folder}/{owner}"
-        self._size = self._rotations = 0
+        self._size = self._whole = self._rotations = 0
         self._left: list[str] = []  # files that are summed up in the present one and could not be deleted yet
         self._offload = offload
         self.totals = Totals()
@@ -220,12 +220,12 @@ class Ledger(PeriodicService):
     async def close(self) -> None:
         """Writes the rest. Requests still in flight count at their reservations.
 
-        Where a write failed, the sum is written to a new file: the rows that were paid for may be stored, since results
-        go to other files. Raises StorageError where that fails too.
+        Where a write failed, or what was written is no longer there, the sum is written to a new file: the rows that
+        were paid for may be stored, since results go to other files. Raises StorageError where that fails too.
         """
         with suppress(StorageError):
             await self._flush()
-        if self._failed is not None:
+        if self._failed is not None or await self._offload(self._shortened):
             async with self._writing:
                 await shielded(self._rotate())
 
@@ -280,6 +280,7 @@ class Ledger(PeriodicService):
             raise
         self._made_durable(upto)
         self._size += len(line)
+        self._whole += len(line)
         if self._size > ROTATE_BYTES:
             await self._rotate()
 
@@ -314,6 +315,7 @@ class Ledger(PeriodicService):
         except StorageError as error:
             self._failed = error
             raise
+        self._whole = len(content)
         self._path = new  # not before: the next one must cover the file that there is
         self._made_durable(upto)
         self._left = await self._offload(self._undeleted, covers)
@@ -344,7 +346,17 @@ class Ledger(PeriodicService):
         if self._batches.nonces:
             content += _line(self._batches.entry())
         replace(self._files, self._path, content)
+        self._whole = len(content)
         self._left = self._undeleted(names)
+
+    def _shortened(self) -> bool:
+        """True where its file was deleted, and perhaps begun again by the next write."""
+        folder = self._path.rpartition("/")[0]
+        try:
+            sizes = {stat.path: stat.size for stat in self._files.listing(folder)}
+        except (OSError, StorageError):
+            return False
+        return sizes.get(self._path, 0) < self._whole
 
     def _undeleted(self, names: Sequence[str]) -> list[str]:
         """Deletes files that the present one covers. Returns those that remain, for the next one to cover."""
