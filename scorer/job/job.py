@@ -276,7 +276,10 @@ class Job:
         from scorer.job.unfinished_retry import ended, has_batches
 
         if manifest.open_revision is not None and not has_batches(started):
-            self._closed(await ended(self.plan, manifest, started))
+            say, files = self._callbacks.say, self._files
+            self._closed(
+                await ended(self.plan, manifest, files, offload=started.offload, say=say, on_sealed=started.sealed)
+            )
 
     def _closed(self, manifest: Manifest) -> Manifest:
         """The manifest, written, with the run's keys instead of those of a retry."""

@@ -31,6 +31,7 @@ from scorer.frozen import dataclass
 from scorer.inputs.source import Columns, Reader
 from scorer.job.recovery import repair
 from scorer.job.reread_plan import plan_of_reread
+from scorer.job.unfinished_retry import end_now, replaced_by
 from scorer.output import segments as seg
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout, Segment, shown
@@ -69,7 +70,7 @@ def reread(
     sentence about each damaged file that was set aside.
 
     Raises SpecError for other keys and where replies were not kept, or not as completely as the reading rule needs,
-    OutputError for a folder that is in use, has changed or has an unfinished retry, TooManyFailed as a run does.
+    OutputError for a folder that is in use or has changed, TooManyFailed as a run does. Replaces an unfinished retry.
     """
     layout = Layout(out)
     _manifest(files, layout)
@@ -89,7 +90,14 @@ def reread(
         plan = plan_of_reread(manifest, out, sets)
         places = _places(files, manifest, out)
         repair(files, layout, manifest, say)
-        _Reread(files, layout, plan, wall_s, places).run(manifest)
+        reading = _Reread(files, layout, plan, wall_s, places)
+        if (unfinished := manifest.open_revision) is not None and unfinished.kind != "reread":
+            reading.check_kept()
+            there = replace(manifest, shards=tuple(places[one.path] for one in manifest.shards))
+            end_now(plan_of_reread(manifest, out, ()), there, files, say)
+            manifest = manifest.finished(unfinished.generation)
+            say(replaced_by(out, unfinished, "this reread"))
+        reading.run(manifest)
         if plan.spec.stop is not None:
             from scorer.job.stopping.running import renew
 
@@ -140,13 +148,8 @@ class _Reread:
         for folder in (self._layout.out, self._layout.scores):
             self._files.sweep(folder)
         revision = manifest.open_revision
-        if revision is not None and revision.kind != "reread":
-            raise OutputError(
-                f"{self._layout.out}: generation {revision.generation} is not finished. Finish it first: `scorer retry "
-                f"{self._layout.out}`."
-            )
         begun = None if revision is None else revision.generation
-        stocks = [stock for shard in self._places.values() if (stock := self._stock(shard, begun)).paths]
+        stocks = self._stocks(begun)
         self._check_kept(stocks)
         if revision is None or manifest.fingerprint != self._plan.fingerprint:
             revision = Revision(1 + max((r.generation for r in manifest.revisions), default=0), "reread", None)
@@ -164,7 +167,14 @@ class _Reread:
                 self._write(stock, revision.generation, manifest.id)
         save(self._files, self._layout, manifest.finished(revision.generation))
 
+    def check_kept(self) -> None:
+        """Raises SpecError where a row was answered and its reply was not kept. Changes nothing."""
+        self._check_kept(self._stocks(None))
+
     # --- what is there ------------------------------------------------------------------------------------------------
+
+    def _stocks(self, begun: int | None) -> list[_Stock]:
+        return [stock for shard in self._places.values() if (stock := self._stock(shard, begun)).paths]
 
     def _stock(self, shard: Shard, begun: int | None) -> _Stock:
         """The results of a shard. Deletes segments that an interrupted reread of generation `begun` has replaced."""
@@ -184,7 +194,6 @@ class _Reread:
         return _Stock(shard, True, [(sealed, 0, shard.rows - 1)], about["generation"])
 
     def _check_kept(self, stocks: Sequence[_Stock]) -> None:
-        """Raises SpecError where a row was answered and its reply was not kept."""
         lost = 0
         for path in (path for stock in stocks for path, _, _ in stock.paths):
             try:

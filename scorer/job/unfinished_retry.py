@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from scorer.build.plan import RunPlan
 from scorer.errors import OutputError
+from scorer.files.files import Files
 from scorer.job.folder import make_store
 from scorer.job.scoring_pass import StartedJob
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.manifest import Manifest, Revision
+from scorer.processes.event_loop import run_blocking, threads
+from scorer.types import Offload, Shard
 
 
 async def replaced(plan: RunPlan, manifest: Manifest, asked: Revision, job: StartedJob) -> Manifest:
@@ -29,12 +34,18 @@ async def replaced(plan: RunPlan, manifest: Manifest, asked: Revision, job: Star
             f"{out}: generation {unfinished.generation} of an earlier retry is not finished, and its batches are out. "
             f"Finish it first: `scorer retry {out}`, without --error, --set and --suspect."
         )
-    manifest = (await ended(plan, manifest, job)).opening(asked)
-    job.callbacks.say(
-        f"The retry that was not finished (scorer retry {out}{_options(unfinished)}) is replaced by this one. What it "
+    say = job.callbacks.say
+    manifest = await ended(plan, manifest, job.files, offload=job.offload, say=say, on_sealed=job.sealed)
+    say(replaced_by(out, unfinished, "this one"))
+    return manifest.opening(asked)
+
+
+def replaced_by(out: str, unfinished: Revision, other: str) -> str:
+    """The sentence that an unfinished retry is not finished any more, with its command."""
+    return (
+        f"The retry that was not finished (scorer retry {out}{_options(unfinished)}) is replaced by {other}. What it "
         "scored is kept; the rows that it did not reach keep the results that they had."
     )
-    return manifest
 
 
 def has_batches(job: StartedJob) -> bool:
@@ -42,20 +53,28 @@ def has_batches(job: StartedJob) -> bool:
     return ChunkFiles(job.files, job.layout.batches).any()
 
 
-async def ended(plan: RunPlan, manifest: Manifest, job: StartedJob) -> Manifest:
+async def ended(
+    plan: RunPlan,
+    manifest: Manifest,
+    files: Files,
+    *,
+    offload: Offload,
+    say: Callable[[str], None],
+    on_sealed: Callable[[Shard], None] = lambda _: None,
+) -> Manifest:
     """The manifest, not saved, with its open generation closed: what that stored is in the sealed files. Sends nothing.
 
-    Raises OutputError for shards that could not be read.
+    `on_sealed` is called with each shard that is sealed. Raises OutputError for shards that could not be read.
     """
     revision, lost = manifest.open_revision, True
     if revision is None:
         return manifest
     while lost:  # a file that cannot be read back was set aside: the next look does without it
-        store = make_store(plan, manifest, job.files, job.offload, job.callbacks.say)
-        store.on_sealed(job.sealed)
+        store = make_store(plan, manifest, files, offload, say)
+        store.on_sealed(on_sealed)
         store.open(revision.generation)
         again = store.again(manifest.shards, revision.generation, errors=())
-        while (work := await job.offload(next, again, None)) is not None:
+        while (work := await offload(next, again, None)) is not None:
             if work.pause_s:
                 await asyncio.sleep(work.pause_s)
         await store.close()
@@ -63,6 +82,16 @@ async def ended(plan: RunPlan, manifest: Manifest, job: StartedJob) -> Manifest:
             raise OutputError("\n".join(store.unread[path] for path in sorted(store.unread)))
         lost = store.lost
     return manifest.finished(revision.generation)
+
+
+def end_now(plan: RunPlan, manifest: Manifest, files: Files, say: Callable[[str], None]) -> None:
+    """`ended`, blocking, for a command without an event loop."""
+
+    async def on_threads() -> None:
+        with ExitStack() as stack:
+            await ended(plan, manifest, files, offload=threads(stack), say=say)
+
+    run_blocking(on_threads())
 
 
 def _replaces(asked: Revision, unfinished: Revision) -> bool:

@@ -28,6 +28,8 @@ from scorer.job.job import Job
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.judges.rating import Rating
+from scorer.output.layout import Layout
+from scorer.output.manifest import load
 from scorer.output.verify.folder import verify
 from scorer.processes.event_loop import on_loop
 from scorer.types import (
@@ -374,12 +376,16 @@ def test_reread_that_fails_too_many_rows_exits_with_6(tmp_path: Path, capsys: py
     assert "retry" not in said, "which would pay for the rows again"
 
 
-def test_reread_refuses_a_run_with_an_unfinished_retry(tmp_path: Path) -> None:
-    score(tmp_path, BOTH)
+def test_reread_that_cannot_read_leaves_an_unfinished_retry_open(tmp_path: Path) -> None:
+    score(tmp_path, BOTH, keep_raw=False)
     with pytest.raises(BudgetSpent):
-        score(tmp_path, dict.fromkeys(BOTH, BudgetSpent("enough")), retry=Retry())
-    with pytest.raises(OutputError, match="generation 1 is not finished"):
+        score(tmp_path, dict.fromkeys(BOTH, BudgetSpent("enough")), retry=Retry(), keep_raw=False)
+    with pytest.raises(SpecError, match="lacks the replies"):
         again(tmp_path, "judge.read=json")
+    manifest = load(LocalFiles(), Layout(f"{tmp_path}/out"))
+    assert manifest is not None
+    assert manifest.open_revision is not None
+    assert manifest.open_revision.kind == "retry"
 
 
 def test_retry_after_reread_scores_the_rows_that_the_new_rule_cannot_read(tmp_path: Path) -> None:

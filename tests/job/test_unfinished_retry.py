@@ -14,6 +14,7 @@ from scorer import scan_scores
 from scorer.engine import engine
 from scorer.errors import BatchesOut, Interrupted, OutputError, TooManyFailed
 from scorer.files.local_files import LocalFiles
+from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.output.layout import Layout
 from scorer.output.manifest import Manifest, load
@@ -149,3 +150,23 @@ def test_batches_of_it_are_collected_first(tmp_path: Path) -> None:
     run.run(retry=Retry())
     run.whole()
     assert pq.read_table(run.sealed("a"), columns=["generation"]).column(0).to_pylist()[13] == 1
+
+
+@pytest.mark.parametrize("sets", [(), LONGER])
+@pytest.mark.parametrize("after", [0, 1, 6])
+def test_a_reread_replaces_it_and_reads_what_it_scored(run: Run, after: int, sets: tuple[str, ...]) -> None:
+    stop(run, Retry(("Refused",), sets), after)
+    asked = set(run.wire.asked)
+    run.wire.refuses = FAILED - asked
+
+    found = reread(LocalFiles(), run.out, say=run.said.append)
+
+    assert (found.scored, found.failed) == (40 + len(asked), 10 - len(asked))
+    assert set(run.wire.asked) == asked
+    assert manifest(run).open_revision is None
+    assert generations(run) == {2: 50}
+    options = "".join(f" --set {item}" for item in sets)
+    assert any(
+        f"scorer retry {run.out} --error Refused{options}) is replaced by this reread" in one for one in run.said
+    )
+    run.exact()

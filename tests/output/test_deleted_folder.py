@@ -11,7 +11,7 @@ from support.inprocess import Run
 
 from scorer.errors import OutputError, StorageError
 from scorer.files import local_lock
-from scorer.files.files import LocalFiles
+from scorer.files.local_files import LocalFiles
 from scorer.files.local_lock import FolderGone
 from scorer.output import ledger
 
