@@ -112,21 +112,24 @@ def test_segment_metadata_tells_shard_fingerprint_generation_run_and_counts(tmp_
     assert seg.read_columns(LocalFiles(), path, ["row"]).column("row").to_pylist() == list(range(9))
 
 
-@pytest.mark.parametrize(("rows", "stated"), [(seg.FEW_ROWS - 1, False), (seg.FEW_ROWS, True)])
-def test_a_file_of_few_rows_has_counts_and_statistics_for_publishers_alone(
-    tmp_path: Path, rows: int, stated: bool
+@pytest.mark.parametrize("small", [True, False])
+def test_a_small_file_has_counts_and_statistics_for_publishers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool
 ) -> None:
+    rows = 30
     results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(rows)]
+    monkeypatch.setattr(seg, "SMALL_BYTES", table(*results).nbytes + small)
     path, _, _ = segment(tmp_path, results)
     group = pq.read_metadata(path).row_group(0)
     columns = [group.column(index) for index in range(group.num_columns)]
-    assert all(column.is_stats_set is (stated or column.path_in_schema in seg.PUBLISHED) for column in columns)
+    assert all(column.is_stats_set is (not small or column.path_in_schema in seg.PUBLISHED) for column in columns)
+    assert any(column.has_dictionary_page for column in columns) is not small
     errors = len(range(0, rows, 3))
     _, counts = seg.read_about(LocalFiles(), path)
     assert (counts.rows, counts.scored, counts.errors) == (rows, rows - errors, {"Refused": errors})
 
 
-@pytest.mark.parametrize("rows", [1, seg.FEW_ROWS, 200])
+@pytest.mark.parametrize("rows", [1, 8, 200, 2000])
 def test_a_file_encoded_in_memory_has_the_bytes_of_one_that_is_written(rows: int) -> None:
     made = table(*(result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(rows)))
     about, file = seg.about(SHARD, "fingerprint", 0, "run"), io.BytesIO()
