@@ -17,7 +17,7 @@ from scorer.types import Mask, Shard
 
 @dataclass(slots=True)
 class SealedCounts:
-    """The counts of shards whose sealed file this process wrote from their results alone, and their stems."""
+    """The counts of shards whose sealed file this process wrote from results of generation 0, and their stems."""
 
     stems: set[str] = field(default_factory=set)
     counts: Counts = field(default_factory=Counts)
@@ -28,7 +28,8 @@ class SealedCounts:
 
     def hold_for(self, found: ResultFiles) -> bool:
         """True where the files of these shards are there, and no later result of theirs is."""
-        return self.stems <= found.sealed and not any(found.segments.get(stem) for stem in self.stems)
+        later = (one.generation for stem in self.stems for one in found.segments.get(stem, ()))
+        return self.stems <= found.sealed and not any(later)
 
 
 def count_results(files: Files, found: ResultFiles, shard: Shard, within: Mask | None = None) -> Counts:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from scorer.errors import OutputError
 from scorer.files.files import read
+from scorer.frozen import dataclass
 from scorer.output import segments as seg
 from scorer.output.checksums import check_open
 from scorer.output.damage import unreadable
@@ -80,59 +81,73 @@ def merge_segments(run: RunFiles, chosen: Sequence[Segment], shard: Shard, schem
     return merged
 
 
-def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool) -> list[Segment]:
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed file that was written: the segments that it hides, the newest generation in them, and its counts."""
+
+    hides: list[Segment]
+    generation: int
+    counts: Counts
+
+
+def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool) -> Sealed:
     """Writes the sealed file of a shard whose rows all have a result: in input order, each row once, newest results.
 
-    Results of rows that do not belong stay in the file. Returns the segments that it hides. Raises OutputError where a
-    segment is damaged (it is set aside) or a row that belongs is missing.
+    Results of rows that do not belong stay in the file. Raises OutputError where a segment is damaged (it is set aside)
+    or a row that belongs is missing.
     """
     files, layout = run.files, run.layout
     belongs = None if run.selection.whole else run.selection.belongs(files, layout, shard)
     segments = shown(layout.segments_of(files, shard.stem))[0]
     inputs = [(layout.segment(s), s.first, s.last) for s in segments]
-    if len(segments) == 1 and not sealed_before and belongs is None and _copied(run, shard, schema, segments[0]):
-        return segments
+    generation = max((s.generation for s in segments), default=0)
+    if len(segments) == 1 and not sealed_before and belongs is None:
+        copied = _copied(run, shard, schema, segments[0])
+        if copied is not None:
+            return Sealed(segments, generation, copied)
     if sealed_before:
         inputs.append((layout.sealed(shard.stem), 0, shard.rows - 1))
-    generation = max((s.generation for s in segments), default=0)
     if sum(s.size for s in segments) >= COPIED_BYTES:
         give_memory_back()
     try:
         tables = _whole(merge(files, inputs, schema), shard, belongs)
-        _write(run, shard, schema, generation, tables)
+        counts = _write(run, shard, schema, generation, tables)
     except seg.Broken as error:
         raise unreadable(files, layout, error) from error
-    return segments
+    return Sealed(segments, generation, counts)
 
 
-def _copied(run: RunFiles, shard: Shard, schema: pa.Schema, segment: Segment) -> bool:
-    """Copies a small segment that has all rows of the shard, and is what a merge would write. False where it is not.
+def _copied(run: RunFiles, shard: Shard, schema: pa.Schema, segment: Segment) -> Counts | None:
+    """Copies a small segment that has all rows of the shard, and is what a merge would write. None where it is not.
 
-    Every byte of it is checked. A damaged one is not copied; the merge finds the damage again, and raises.
+    Returns its counts. Every byte of it is checked. A damaged one is not copied; the merge finds the damage again, and
+    raises.
     """
     path = run.layout.segment(segment)
     if segment.size >= COPIED_BYTES:
-        return False
+        return None
     try:
         data = read(run.files, path)
         with pq.ParquetFile(pa.BufferReader(data)) as parquet:
             metadata = parquet.metadata.metadata or {}
             parts = check_open(io.BytesIO(data), metadata)
-            stated, _ = seg.about_of(metadata)
+            stated, counts = seg.about_of(metadata)
             if (
                 parquet.metadata.num_row_groups != 1
                 or not parquet.schema_arrow.equals(schema)
                 or stated != run.about(shard, segment.generation)
                 or not all(part.whole for part in parts or [])
                 or parts is None
-                or not np.array_equal(parquet.read(columns=["row"]).column("row").to_numpy(), np.arange(shard.rows))
+                or not np.array_equal(
+                    parquet.read(columns=["row"], use_threads=False).column("row").to_numpy(), np.arange(shard.rows)
+                )
             ):
-                return False
+                return None
     except seg.DAMAGE:
-        return False
+        return None
     with run.files.create(run.layout.sealed(shard.stem)) as file:
         file.write(data)
-    return True
+    return counts
 
 
 def seal_results(run: RunFiles, shard: Shard, tables: Sequence[pa.Table], schema: pa.Schema) -> Counts:

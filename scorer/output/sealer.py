@@ -15,7 +15,7 @@ from scorer.output.inventory import Inventory, Unfinished
 from scorer.output.layout import Segment
 from scorer.output.row_counts import Counts
 from scorer.output.run_files import RunFiles
-from scorer.output.seal import MERGE_AT, merge_segments, neighbours, seal
+from scorer.output.seal import MERGE_AT, Sealed, merge_segments, neighbours, seal
 from scorer.processes.event_loop import shielded
 from scorer.processes.periodic_service import PeriodicService
 from scorer.types import Offload, Shard
@@ -39,7 +39,7 @@ class Sealer(PeriodicService):
         self.on_sealed: Callable[[Shard], None] = lambda _: None
         """Called with each shard as it is sealed, or sealed again."""
         self.counted = SealedCounts()
-        """The shards that were sealed from their results alone."""
+        """The shards that were sealed from results of generation 0."""
         self._run = run
         self._inventory = inventory
         self._offload = offload
@@ -108,19 +108,21 @@ class Sealer(PeriodicService):
     async def _seal(self, states: Sequence[Unfinished]) -> None:
         """Seals shards, durable together. What fails for one costs no other; the first failure is raised last."""
         failures: list[Exception] = []
-        for state, hidden in zip(states, await self._offload(self._seal_all, states), strict=True):
-            if isinstance(hidden, SetAside):
-                self._is_damaged(state, hidden)
-            elif isinstance(hidden, Exception):
-                failures.append(hidden)
+        for state, outcome in zip(states, await self._offload(self._seal_all, states), strict=True):
+            if isinstance(outcome, SetAside):
+                self._is_damaged(state, outcome)
+            elif isinstance(outcome, Exception):
+                failures.append(outcome)
             else:
-                self._hide(state.shard, hidden)
+                self._hide(state.shard, outcome.hides)
+                if not outcome.generation and not self._inventory.sealed(state.shard):
+                    self.counted.add(state.shard.stem, outcome.counts)
                 self._was_sealed(state)
         if failures:
             raise failures[0]
 
-    def _seal_all(self, states: Sequence[Unfinished]) -> list[list[Segment] | Exception]:
-        outcomes: list[list[Segment] | Exception] = []
+    def _seal_all(self, states: Sequence[Unfinished]) -> list[Sealed | Exception]:
+        outcomes: list[Sealed | Exception] = []
         with self._run.files.together():
             for state in states:
                 again = self._inventory.sealed(state.shard)

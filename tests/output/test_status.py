@@ -189,6 +189,14 @@ def test_status_of_counted_shards_equals_that_of_their_files(tmp_path: Path) -> 
         reported = stands(output)
         assert (reported.scored, reported.failed, reported.pending) == (3, 3, 2)
         assert status(Unread(), output.layout.out, store.counted) == reported
+        for n in range(2):
+            await publish(store, [result(output.shards[3], n)])
+        assert store.counted.stems == {"a", "b", "c", "d"}  # d beside its segments, which stay for ten minutes
+        assert output.segments(3)
+        assert status(Unread(), output.layout.out, store.counted) == stands(output)
+        await output.retry(only=1)
+        assert stands(output).scored == 6
+        assert status(LocalFiles(), output.layout.out, store.counted) == stands(output)
         (tmp_path / "out/scores/b.parquet").unlink()
         assert status(LocalFiles(), output.layout.out, store.counted) == stands(output)
 

@@ -103,6 +103,21 @@ def test_store_seals_a_shard_finished_before_a_kill_at_the_next_start(tmp_path: 
     run(scenario())
 
 
+def test_store_seals_a_shard_of_one_segment_by_a_copy_and_knows_its_counts(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        output = Output(tmp_path, 3)
+        await output.score({0: range(3)})
+        written = output.sealed().read_bytes()
+        output.segments_folder().mkdir(parents=True, exist_ok=True)
+        output.sealed().rename(output.segments_folder() / "g0-w0-000000000-000000002-0.parquet")
+        store = await output.score({})
+        assert output.sealed().read_bytes() == written
+        assert store.counted.stems == {"a"}
+        assert store.counted.counts == seg.read_about(LocalFiles(), str(output.sealed()))[1]
+
+    run(scenario())
+
+
 def test_store_deletes_segments_ten_minutes_after_sealing_or_at_the_next_start(tmp_path: Path) -> None:
     async def scenario() -> None:
         output = Output(tmp_path, 4, 4)
