@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, field
+from dataclasses import field
 
 import numpy as np
 
 from scorer.errors import BudgetSpent
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, values
 from scorer.limits import Demand, RateLimits
 from scorer.limits.bills import KEPT
 from scorer.limits.budget import BudgetCap
@@ -237,7 +237,7 @@ class Broker:
         with self._ledgers.changing(worker) as known:
             known.paces = ()
             known.tokens, known.pico = known.totals.tokens, known.totals.money_pico
-        known.spendings = Spendings(asdict(known.totals))
+        known.spendings = Spendings(values(known.totals))
         self._endpoints.gone(worker)
 
     # --- how it stands ------------------------------------------------------------------------------------------------

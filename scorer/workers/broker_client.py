@@ -9,11 +9,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 
 import numpy as np
 
 from scorer.canaries.mixing import CanaryRows
+from scorer.frozen import values
 from scorer.limits import Budget, LocalLimiter, RateLimits
 from scorer.limits.bills import OPENING
 from scorer.limits.leased import LeasedEndpoint
@@ -209,7 +209,7 @@ class BrokerClient(PeriodicService):
         tokens, pico = allowance.keep(recalled=self._recalled or ended)
         many = WISHED + sum(endpoint.limiter.in_flight for endpoint in self.endpoints) // 4
         return Spendings(
-            totals=asdict(ledger.totals),
+            totals=values(ledger.totals),
             open_tokens=ledger.open_tokens,
             open_pico=ledger.open_pico,
             keep_tokens=tokens,

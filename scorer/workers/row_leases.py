@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
 
-from scorer.frozen import dataclass
+from scorer.frozen import dataclass, values
 from scorer.types import Work
 from scorer.workers.messages import File, Slice
 
@@ -135,7 +134,7 @@ class RowLeases:
             chosen = part == _FREE
             part[chosen] = worker
             mask = None if chosen.all() else np.packbits(chosen).tobytes()
-            shard = File(**asdict(field.work.shard))
+            shard = File(**values(field.work.shard))
             return Slice(shard, field.work.generation, first, stop, mask, field.number)
         return None
 
