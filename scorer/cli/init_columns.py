@@ -14,15 +14,16 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "response": (
         "response", "resps", "output", "answer", "completion", "generation", "generated_text", "generated",
         "prediction", "model_output", "model_response", "assistant", "reply", "summary", "translation", "hypothesis",
-        "candidate", "responses", "outputs", "completions", "generations", "predictions", "candidates", "answers",
+        "candidate", "mt", "hyp", "pred", "responses", "outputs", "completions", "generations", "predictions",
+        "candidates", "answers",
     ),
     "instruction": (
         "instruction", "prompt", "question", "query", "input", "user", "user_prompt", "request", "problem", "q",
     ),
-    "source": ("source", "context", "document", "article", "passage", "text"),
+    "source": ("source", "context", "document", "article", "passage", "src", "text"),
     "reference": (
         "reference", "gold", "target", "expected", "ground_truth", "label", "ideal", "references", "targets",
-        "correct_answers", "answers",
+        "correct_answers", "answers", "ref", "refs",
     ),
     "messages": ("messages", "conversation", "conversations", "chat", "dialogue", "dialog"),
     "id": ("id", "uid", "uuid", "guid", "key", "row_id", "sample_id", "example_id", "question_id", "idx", "index"),
@@ -39,7 +40,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 KEPT = (
     "model", "system", "model_name", "model_id", "system_id", "generator", "model_a", "model_b", "winner", "task",
     "category", "dataset", "split", "subset", "language", "lang", "item", "item_id", "doc_id", "prompt_id", "human",
-    "human_score", "annotator", "rating", "checkpoint", "step", "seed",
+    "human_score", "annotator", "rating", "checkpoint", "step", "seed", "sys", "lp", "domain",
 )  # fmt: skip
 """The names of columns that analyses group by."""
 

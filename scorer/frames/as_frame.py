@@ -77,6 +77,9 @@ def _nested(name: str, values: list[Any]) -> pa.Array:
 
 
 def _of_pandas(given: Any) -> pl.DataFrame:
+    """Levels of the index that have a name, which no column has, are columns; others are left out."""
+    named = [level for level in given.index.names if level is not None and level not in given.columns]
+    given = given.reset_index(level=named) if named else given
     for name, values in given.items():
         if values.dtype == object and any(isinstance(value, Mapping | list | tuple) for value in values):
             _nested(str(name), [None if isinstance(value, float) else value for value in values])

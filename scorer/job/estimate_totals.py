@@ -131,11 +131,13 @@ class Totals:
         """
         seen = self._seen_caches.get(model.alias)
         asked = model.cache == "auto" if cached is None else cached
+        known = self._cached
         if seen is not None and asked:
-            return seen.shares(case)
+            read, written = seen.shares(case)
+            told = (known.high, known.value, 0.0)[case] if known is not None and cached is None else 0.0
+            return max(read, min(told, 1.0 - written)), written
         if cached is not None or model.cache == "auto" or case == 2:
             return 0.0, 0.0
-        known = self._cached
         prefix = self._prefix if seen is None and model.mode == "online" else 0.0
         low = max(prefix, known.high if known is not None else 0.0)
         return (min(1.0, low) if case == 0 else known.value if known is not None else 0.0), 0.0

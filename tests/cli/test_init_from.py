@@ -100,6 +100,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"instance": {"input": {"text": "Q"}, "references": [{"output": {"text": "R"}}]}, "prediction": "P"},
         {"shown": ["instance.input.text", "prediction"]},
     ),
+    "WMT": (
+        {"lp": "en-de", "src": "A sentence to translate.", "mt": "Ein Satz.", "ref": "Ein Satz", "sys": "s", "da": 1.0},
+        {"shown": ["src", "ref", "mt"], "reference": "ref", "keep": ["sys", "lp"]},
+    ),
     "a spreadsheet": (
         {"Row ID": "1", "System Prompt": "A long text", "User Question": "A longer text", "modelAnswer": "a"},
         {"shown": ["User Question", "modelAnswer"], "id": "Row ID"},

@@ -107,3 +107,11 @@ def test_low_cost_has_a_prompt_billed_once_for_all_its_samples(tmp_path: Path) -
     after = judge.plan()
     assert holds(after, real)
     assert after.cost_expected == pytest.approx(real, rel=0.01)
+
+
+def test_plan_with_a_prompt_cache_reads_at_least_what_finished_rows_had_read(tmp_path: Path) -> None:
+    judge = Judge(tmp_path, 0.25, 0.8)
+    judge.model["cache"] = "auto"
+    judge.cost("60")
+    plan = judge.plan()
+    assert holds(plan, judge.cost())
