@@ -281,7 +281,7 @@ class Unavailable(RowError):
     """The endpoint failed on this row `retries` times while it answered others."""
 
 
-def mended_by(names: Iterable[str]) -> str:
+def advice_on(names: Iterable[str]) -> str:
     """What to do about rows that ended in these errors. A retry reads the same input and sends the same requests."""
     found = {*names}
     if found <= {BadRow.__name__}:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from scorer.analysis.bootstrap import Interval
-from scorer.analysis.scale_across_tasks import Stance
+from scorer.analysis.scale_across_tasks import TaskScale
 from scorer.analysis.unread import UnreadDiffers
 from scorer.html_tables import rows_html
 
@@ -72,7 +72,7 @@ class ScoreAgreement:
     """
 
     whole: Levels
-    tasks: Mapping[str, tuple[Levels, Stance | None]]
+    tasks: Mapping[str, tuple[Levels, TaskScale | None]]
     within: Mapping[str, float | None] | None
     labels: Mapping[str, float | None] | None
     unread: Sequence[UnreadDiffers] = ()
@@ -85,8 +85,8 @@ class ScoreAgreement:
 
     def json(self) -> dict[str, Any]:
         tasks = {
-            task: {**levels.json(), **({} if stance is None else asdict(stance))}
-            for task, (levels, stance) in self.tasks.items()
+            task: {**levels.json(), **({} if scale is None else asdict(scale))}
+            for task, (levels, scale) in self.tasks.items()
         }
         pooled = None if self.within is None else {**self.whole.dataset.json(), "within": dict(self.within)}
         labels = self.labels and dict(self.labels)

@@ -20,7 +20,7 @@ from scorer.html_tables import rows_html
 
 
 @dataclass(frozen=True, slots=True)
-class Stance:
+class TaskScale:
     """A task's scores against human values; both sides are standardised over all tasks, so their scales may differ.
 
     `shift`: mean score minus mean human value, in standard deviations: 0 in every task on a coherent scale. `spread`:
@@ -47,7 +47,7 @@ class Scale:
 
     n: int
     unread: int
-    tasks: Mapping[str, Stance]
+    tasks: Mapping[str, TaskScale]
     pooled: Mapping[str, float | None]
     within: Mapping[str, float | None]
     systems: pl.DataFrame | None
@@ -56,7 +56,7 @@ class Scale:
     @property
     def frame(self) -> pl.DataFrame:
         """A row for each task: n, mean_score, mean_human, shift, spread."""
-        rows = [{"task": task, **asdict(stance)} for task, stance in self.tasks.items()]
+        rows = [{"task": task, **asdict(scale)} for task, scale in self.tasks.items()]
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def _repr_html_(self) -> str:
@@ -66,7 +66,7 @@ class Scale:
         return {
             "n": self.n,
             "unread": self.unread,
-            "tasks": {task: asdict(stance) for task, stance in self.tasks.items()},
+            "tasks": {task: asdict(scale) for task, scale in self.tasks.items()},
             "pooled": dict(self.pooled),
             "within": dict(self.within),
             "systems": None if self.systems is None else self.systems.to_dicts(),
@@ -98,7 +98,7 @@ def scale(frame: pl.LazyFrame, score: str, human: str, task: str, *, system: str
     return Scale(
         n=int(both.sum()),
         unread=int((np.isnan(x) & ~np.isnan(y)).sum()),
-        tasks=dict(zip((names[old] for old in present), stances(x[both], y[both], group), strict=True)),
+        tasks=dict(zip((names[old] for old in present), task_scales(x[both], y[both], group), strict=True)),
         pooled={name: defined(getattr(pooled, name)[0]) for name in STATISTICS},
         within={name: mean_defined(getattr(within, name)) for name in STATISTICS},
         systems=ranked,
@@ -108,8 +108,8 @@ def scale(frame: pl.LazyFrame, score: str, human: str, task: str, *, system: str
     )
 
 
-def stances(x: Floats, y: Floats, task: Codes) -> list[Stance]:
-    """The stance of each task; `task` numbers them from 0 without gaps."""
+def task_scales(x: Floats, y: Floats, task: Codes) -> list[TaskScale]:
+    """The scale of each task; `task` numbers them from 0 without gaps."""
     if not len(x):
         return []
     n = np.bincount(task)
@@ -125,7 +125,8 @@ def stances(x: Floats, y: Floats, task: Codes) -> list[Stance]:
     (mx, zx, sx), (my, zy, sy) = moments(x), moments(y)
     spread = sx / np.where(sy > 1e-9, sy, np.nan)
     return [
-        Stance(int(n[t]), float(mx[t]), float(my[t]), defined(zx[t] - zy[t]), defined(spread[t])) for t in range(len(n))
+        TaskScale(int(n[t]), float(mx[t]), float(my[t]), defined(zx[t] - zy[t]), defined(spread[t]))
+        for t in range(len(n))
     ]
 
 

@@ -12,7 +12,7 @@ from scorer.analysis.bootstrap import Bootstrap
 from scorer.analysis.columns import compact
 from scorer.analysis.correlation import STATISTICS, Floats
 from scorer.analysis.kappa_alpha import alpha, kappa
-from scorer.analysis.scale_across_tasks import mean_defined, stances
+from scorer.analysis.scale_across_tasks import mean_defined, task_scales
 from scorer.analysis.unread import by_people
 
 MOST_LABELS = 20
@@ -27,8 +27,8 @@ def score_agreement(rows: PairedRows, tasks: Sequence[str], human: str, bootstra
         return ScoreAgreement(whole, {}, None, labels, differs, unlike)
     read = ~np.isnan(rows.x)
     group, present = compact(rows.task[read])
-    stance = dict(zip(present.tolist(), stances(rows.x[read], rows.y[read], group), strict=True))
-    by_task = {tasks[t]: (levels_of(rows.where(rows.task == t), bootstrap), stance.get(t)) for t in range(len(tasks))}
+    scale = dict(zip(present.tolist(), task_scales(rows.x[read], rows.y[read], group), strict=True))
+    by_task = {tasks[t]: (levels_of(rows.where(rows.task == t), bootstrap), scale.get(t)) for t in range(len(tasks))}
     within = {
         name: mean_defined(
             np.array([levels.dataset.statistics[name] for levels, _ in by_task.values()], dtype=np.float64)

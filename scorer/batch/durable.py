@@ -67,7 +67,7 @@ class Durable:
         await self.mark(one, Event("failed", why))
         await self.settle(model, one.chunk, None)
 
-    async def strike(self, one: OpenChunk, why: str) -> None:
+    async def close_chunk(self, one: OpenChunk, why: str) -> None:
         """Closes a chunk of which nothing was billed or all is in the ledger, in its log, then in the ledger."""
         await self.mark(one, Event("closed", why))
         self.ledger.close_batch(one.chunk.nonce)

@@ -15,7 +15,7 @@ from scorer.batch.first_result import first_result
 from scorer.batch.intents import twin_entry
 from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import OpenChunk
-from scorer.batch.reconcile import Action, Listing, Mark, Prove, Strike, TakeTwin, proof, reconcile, since
+from scorer.batch.reconcile import Action, CancelSecond, Close, Listing, Mark, ReadFirstId, proof, reconcile, since
 from scorer.batch.types import Batch, BatchApi, Gone, NotAccepted, Unresolved
 from scorer.errors import SetupError, TransientError
 from scorer.output.chunk import Chunk, Event
@@ -62,13 +62,13 @@ class Exchange:
             input_id = await self._api.upload(requests, size, one.chunk.nonce)
         except TransientError as error:
             self.durable.say(f"A file of requests could not be uploaded: {error.detail}. It is tried again.")
-            await self.durable.strike(one, "not uploaded")
+            await self.durable.close_chunk(one, "not uploaded")
             return
         except NotAccepted as error:
             await self._refused(one, error, of_rows=error.too_large)
             return
         except SetupError:
-            await self.durable.strike(one, "not uploaded")
+            await self.durable.close_chunk(one, "not uploaded")
             raise
         await self.durable.mark(one, Event("sending", self.now))
         try:
@@ -81,7 +81,7 @@ class Exchange:
             if isinstance(error, NotAccepted):
                 await self._refused(one, error, of_rows=error.too_large or not input_id)
                 return
-            await self.durable.strike(one, "not taken")
+            await self.durable.close_chunk(one, "not taken")
             if isinstance(error, SetupError):
                 raise
             self.durable.say(f"A batch was not taken: {error.detail}. It is tried again.")
@@ -92,7 +92,7 @@ class Exchange:
         if of_rows:
             await self.durable.fail(self.model, one, str(error))
             return
-        await self.durable.strike(one, "refused")
+        await self.durable.close_chunk(one, "refused")
         raise SetupError(f"{error} The provider takes no such batch; check model.name and model.extra.")
 
     # --- what became of it --------------------------------------------------------------------------------------------
@@ -114,13 +114,13 @@ class Exchange:
         match action:
             case Mark(_, event):
                 await self.durable.mark(one, event)
-            case Strike():
-                await self.durable.strike(one, "never made")
-            case Prove(_, batch_id):
+            case Close():
+                await self.durable.close_chunk(one, "never made")
+            case ReadFirstId(_, batch_id):
                 if one.chunk.unknown:  # else another candidate proved to be it
                     await self._prove(one, batch_id)
-            case TakeTwin(_, batch_id):
-                await self._take_twin(one, batch_id)
+            case CancelSecond(_, batch_id):
+                await self._cancel_second(one, batch_id)
 
     async def _prove(self, one: OpenChunk, batch_id: str) -> None:
         """Finds out whether a batch that has ended is the chunk's. Where no result comes, a later round looks again.
@@ -136,7 +136,7 @@ class Exchange:
             elif self.now >= chunk.unclear_at + self.model.grace_s:
                 await self.durable.mark(one, Event("created", batch_id))
 
-    async def _take_twin(self, one: OpenChunk, batch_id: str) -> None:
+    async def _cancel_second(self, one: OpenChunk, batch_id: str) -> None:
         chunk = one.chunk
         entry, ledger = twin_entry(chunk.nonce, batch_id), self.durable.ledger
         if entry not in ledger.open_batches:

@@ -32,14 +32,14 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class Close:
     """The chunk was never made: close it in its log, then in the ledger; its rows are unscored again."""
 
     nonce: str
 
 
 @dataclass(frozen=True, slots=True)
-class Prove:
+class ReadFirstId:
     """Read the first `custom_id` in the results of this batch, and mark what `proof` says."""
 
     nonce: str
@@ -47,14 +47,14 @@ class Prove:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeTwin:
+class CancelSecond:
     """A second batch of the chunk: enter it in the ledger at the chunk's worst, mark it, then cancel it."""
 
     nonce: str
     batch_id: str
 
 
-Action = Mark | Strike | Prove | TakeTwin
+Action = Mark | Close | ReadFirstId | CancelSecond
 
 
 def since(chunks: Sequence[Chunk]) -> float | None:
@@ -74,7 +74,7 @@ def reconcile(chunks: Sequence[Chunk], listing: Listing, *, names: bool, grace_s
     actions: list[Action] = []
     for chunk in chunks:
         if chunk.state == "intent":
-            actions.append(Strike(chunk.nonce))
+            actions.append(Close(chunk.nonce))
             continue
         fresh = [batch for batch in listed if batch.id not in known and batch.id not in chunk.ruled_out]
         if names:
@@ -99,14 +99,16 @@ def _of_named(chunk: Chunk, found: Sequence[Batch], now: float, grace_s: float) 
         actions.append(Mark(chunk.nonce, Event("created", rest.pop(0).id)))
     for batch in rest:
         failed = batch.status == "failed"  # and billed nothing
-        actions.append(Mark(chunk.nonce, Event("ruled_out", batch.id)) if failed else TakeTwin(chunk.nonce, batch.id))
+        actions.append(
+            Mark(chunk.nonce, Event("ruled_out", batch.id)) if failed else CancelSecond(chunk.nonce, batch.id)
+        )
     return actions
 
 
 def _of_nameless(chunk: Chunk, candidates: Sequence[Batch], now: float, grace_s: float) -> list[Action]:
     if not candidates:
         return _of_missing(chunk, now, grace_s)
-    actions: list[Action] = [Prove(chunk.nonce, batch.id) for batch in candidates if batch.status == "ended"]
+    actions: list[Action] = [ReadFirstId(chunk.nonce, batch.id) for batch in candidates if batch.status == "ended"]
     if chunk.state == "sending":
         actions.insert(0, Mark(chunk.nonce, Event("unclear", now)))
     return actions
@@ -115,7 +117,7 @@ def _of_nameless(chunk: Chunk, candidates: Sequence[Batch], now: float, grace_s:
 def _of_missing(chunk: Chunk, now: float, grace_s: float) -> list[Action]:
     if chunk.state == "sending":  # its sender may have died just now: the time of grace begins here
         return [Mark(chunk.nonce, Event("unclear", now))]
-    return [Strike(chunk.nonce)] if now >= chunk.unclear_at + grace_s else []
+    return [Close(chunk.nonce)] if now >= chunk.unclear_at + grace_s else []
 
 
 def _may_be(chunk: Chunk, batch: Batch) -> bool:

@@ -9,7 +9,7 @@ from scorer.analysis.agree_result import Agreement, Level, Levels, ScoreAgreemen
 from scorer.analysis.correlation import STATISTICS
 from scorer.analysis.inter_judge import InterJudge
 from scorer.analysis.unread import unread_notes
-from scorer.cli.analysis_text import named_values, pooled_and_within, stance_table
+from scorer.cli.analysis_text import named_values, pooled_and_within, task_scale_table
 from scorer.cli.text_table import aligned, cell, noted, paragraphs, wrapped
 
 LEVELS = {"dataset": "all rows", "item": "within items", "system": "over systems"}
@@ -109,7 +109,7 @@ def _notes(score: ScoreAgreement) -> Iterator[tuple[str, str]]:
 
 
 def _task_text(name: str, score: ScoreAgreement) -> str:
-    stances = {task: stance for task, (_, stance) in score.tasks.items() if stance is not None}
+    task_scales = {task: scale for task, (_, scale) in score.tasks.items() if scale is not None}
     pooled = {s: score.whole.dataset.statistics.get(s) for s in STATISTICS}
     pooled_table = pooled_and_within(pooled, score.within or {})
-    return f"{name}, each task against people\n{stance_table(stances)}\n{pooled_table}"
+    return f"{name}, each task against people\n{task_scale_table(task_scales)}\n{pooled_table}"

@@ -14,7 +14,7 @@ from scorer.analysis.compare import Compared
 from scorer.analysis.format_bias import FormatBias
 from scorer.analysis.leaderboard import Leaderboard
 from scorer.analysis.prediction_powered_result import Estimates, Mean
-from scorer.analysis.scale_across_tasks import Scale, Stance
+from scorer.analysis.scale_across_tasks import Scale, TaskScale
 from scorer.analysis.win_rate import WinRate, WinRates
 from scorer.cli.text_table import Rows, aligned, cell, noted, paragraphs, with_intervals, wrapped
 from scorer.escapes import printable_line
@@ -30,9 +30,9 @@ def pooled_and_within(pooled: Mapping[str, float | None], within: Mapping[str, f
     return aligned([{"": name, **_spaced(row)} for name, row in rows.items()])
 
 
-def stance_table(stances: Mapping[str, Stance]) -> str:
+def task_scale_table(task_scales: Mapping[str, TaskScale]) -> str:
     """A row for each task: mean score and human value, shift and spread."""
-    return aligned([{"task": task, **_spaced(asdict(stance))} for task, stance in stances.items()])
+    return aligned([{"task": task, **_spaced(asdict(scale))} for task, scale in task_scales.items()])
 
 
 def _spaced(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def scale_text(name: str, found: Scale, gain: Gain | None) -> str:
     """What `scorer scale` shows of one score."""
     return paragraphs(
         f"{name}: {found.n:,} rows with both numbers, {found.unread:,} with no verdict",
-        stance_table(found.tasks),
+        task_scale_table(found.tasks),
         pooled_and_within(found.pooled, found.within),
         "" if found.systems is None else aligned([_spaced(row) for row in found.systems.to_dicts()]),
         ""

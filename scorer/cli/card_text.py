@@ -12,7 +12,7 @@ from scorer.report.prompt_names import is_prompt
 from scorer.text_width import cells, cropped, wrapped
 
 if TYPE_CHECKING:
-    from scorer.report.page.data import Card, Text, Verdict
+    from scorer.report.page.row_list import Card, Text, Verdict
 
 _NAME = 10
 """Columns for the names beside texts."""

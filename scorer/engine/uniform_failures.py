@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scorer.errors import TooManyFailed, mended_by
+from scorer.errors import TooManyFailed, advice_on
 from scorer.types import Result
 
 
@@ -29,5 +29,5 @@ class UniformFailureGuard:
             assert result.error is not None
             raise TooManyFailed(
                 f"The first {self._rows} rows all ended in {name}; the last one says: "
-                f"{result.error.detail.rstrip('.')}. What is finished is kept. {mended_by([name])}"
+                f"{result.error.detail.rstrip('.')}. What is finished is kept. {advice_on([name])}"
             )

@@ -81,7 +81,7 @@ def read_hold(cell: Cell) -> tuple[Hold, Version] | None:
         return Hold("an unknown process"), version
 
 
-class Taker:
+class LockTaker:
     """Takes one lock. Remembers the version it saw and since when, over several tries."""
 
     def __init__(

@@ -25,11 +25,11 @@ from obstore.store import ObjectStore
 from scorer.errors import StorageError
 from scorer.files.append_parts import MOST_PARTS, WRITTEN_ONCE, Grown, Object, grown, part_key
 from scorer.files.files import Lock, Stat
-from scorer.files.lease import LEASE_S, Lease, Taker, alive
+from scorer.files.lease import LEASE_S, Lease, LockTaker, alive
 from scorer.files.lease_object import ObjectCell
 from scorer.files.object_globs import Glob, inputs_among
 from scorer.files.object_reader import TAIL_BYTES, ObjectReader, head_and_tail
-from scorer.files.retry import PATIENCE_S, Patience, is_beyond_the_end, with_retries
+from scorer.files.retry import PATIENCE_S, RetryWindow, is_beyond_the_end, with_retries
 from scorer.frozen import dataclass
 
 SPOOL_BYTES = 16 * 1024 * 1024
@@ -62,12 +62,12 @@ class ObjectFiles:
         self._store = store
         self._patience_s = patience_s
         self._lease_s = lease_s
-        self._takers: dict[str, Taker] = {}
+        self._takers: dict[str, LockTaker] = {}
         self._leases: dict[str, Lease] = {}
         self._growing: dict[str, _Growing] = {}
         self._appending = threading.Lock()
         self._down = False
-        self._patience = Patience()
+        self._patience = RetryWindow()
 
     def hurry(self, seconds: float) -> None:
         """Ends all retries after `seconds` more, those under way included."""
@@ -248,7 +248,7 @@ class ObjectFiles:
         """Takes the lock where it is free; else raises InUse, whose `again_s` says when to try again."""
         folder = path.rpartition("/")[0]
         taker = self._takers.setdefault(
-            path, Taker(self._cell(path), folder, patience_s=self._patience_s, lease_s=self._lease_s)
+            path, LockTaker(self._cell(path), folder, patience_s=self._patience_s, lease_s=self._lease_s)
         )
         lease = taker.take(owner)
         del self._takers[path]

@@ -34,7 +34,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 T = TypeVar("T")
 
 
-class Patience:
+class RetryWindow:
     """How long requests to one store are repeated; `hurry` shortens it, also for those under way. Thread-safe."""
 
     def __init__(self) -> None:
@@ -93,14 +93,14 @@ def with_retries(
     *,
     patience_s: float = PATIENCE_S,
     before: Callable[[], None] | None = None,
-    patience: Patience | None = None,
+    patience: RetryWindow | None = None,
 ) -> T:
     """Calls `act`, repeatedly on transient errors, and returns its result. `before` is called ahead of each attempt.
 
     `verb` is "read", "write", "list" or "delete", for messages. Raises FileNotFoundError where the object does not
     exist, obstore's AlreadyExistsError and PreconditionError unchanged, StorageError for all else.
     """
-    patience = patience or Patience()
+    patience = patience or RetryWindow()
     until, pause_s, attempts = time.monotonic() + patience_s, FIRST_PAUSE_S, 0
     while True:
         if before is not None:

@@ -11,8 +11,8 @@ import pyarrow as pa
 from scorer.errors import InputError, ShardChanged, StorageError
 from scorer.files.files import Files
 from scorer.inputs.identity import schema_now
-from scorer.inputs.patience import with_retries
 from scorer.inputs.pieces import Batch, ReadStalled
+from scorer.inputs.read_retry import with_retries
 from scorer.inputs.shard_reader import read_shard
 from scorer.types import Shard
 

@@ -16,7 +16,7 @@ from scorer.inputs.formats import format_of, is_parquet
 from scorer.inputs.formats.byte_stream import WHOLE, HashedFile
 from scorer.inputs.formats.content import BINARY, FIRST_BYTES, content_hint
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished
-from scorer.inputs.patience import is_systems, short, with_retries
+from scorer.inputs.read_retry import is_systems, short, with_retries
 from scorer.types import Shard
 
 SMALL_BYTES = 256 * 1024

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scorer.inputs.column_paths import split, value_at
-from scorer.inputs.value_types import Misfit, as_integer, fitted
+from scorer.inputs.value_types import TypeMismatch, as_integer, fitted
 
 
 class PlainRows:
@@ -73,7 +73,7 @@ class PlainRows:
         for place, value in enumerate(self._columns[name]):
             try:
                 found.append(fitted(value, kind))
-            except Misfit as error:
+            except TypeMismatch as error:
                 bad[place] = f"column {name!r} {error}"
                 found.append(None)
         return found

@@ -13,8 +13,8 @@ from scorer.files.files import Files
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.protocol import DAMAGE, Wanted
 from scorer.inputs.identity import opened
-from scorer.inputs.patience import FIRST_PAUSE_S, Patience, is_systems, short
 from scorer.inputs.pieces import Piece, ReadStalled
+from scorer.inputs.read_retry import FIRST_PAUSE_S, ReadRetry, is_systems, short
 from scorer.types import Mask, Shard
 
 
@@ -25,7 +25,7 @@ def read_shard(files: Files, shard: Shard, columns: Sequence[str], todo: Mask | 
     system fails for longer than `PATIENCE_S`.
     """
     at = tries = changes = 0
-    patience = Patience(shard.place)
+    patience = ReadRetry(shard.place)
     format = format_of(shard.path)
     while True:
         begun_at = at

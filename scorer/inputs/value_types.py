@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?"
 _EXACT_IN_FLOAT = 2**53
 
 
-class Misfit(ValueError):
+class TypeMismatch(ValueError):
     """A value that does not fit its column's type; the text names both."""
 
 
@@ -66,7 +66,7 @@ def by_name(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def fitted(value: Any, kind: pa.DataType) -> Any:
-    """The value as a column of that type holds it. Raises Misfit where it cannot. Texts stand for numbers in CSV."""
+    """The value as a column of that type holds it; a text of a CSV may be a number. Raises TypeMismatch."""
     if value is None:
         return None
     if pa.types.is_struct(kind) and isinstance(value, Mapping):
@@ -91,7 +91,7 @@ def fitted(value: Any, kind: pa.DataType) -> Any:
             return float(value)
     if value is None:
         return None
-    raise Misfit(f"holds {_shown(value)}, and it is {kind} by the first {HEAD_ROWS:,} rows of the file.")
+    raise TypeMismatch(f"holds {_shown(value)}, and it is {kind} by the first {HEAD_ROWS:,} rows of the file.")
 
 
 def as_integer(value: Any) -> Any:

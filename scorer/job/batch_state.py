@@ -158,7 +158,7 @@ class BatchState:
     async def close(self, one: OpenChunk, why: str) -> None:
         """Closes a chunk that is no longer needed."""
         self.chunks.remove(one)
-        await self.durable.strike(one, why)
+        await self.durable.close_chunk(one, why)
 
     async def close_finished(self) -> None:
         """Copies results to rows that waited for them; closes the chunks whose rows are all finished and durable."""

@@ -22,6 +22,7 @@ from scorer.frozen import replace
 from scorer.job import folder
 from scorer.job.callbacks import NO_CALLBACKS, Callbacks
 from scorer.job.control import Control, described
+from scorer.job.current_pass import CurrentPass
 from scorer.job.forget import ALL, Choice
 from scorer.job.make_scoring import ScoringMaker
 from scorer.job.recovery import repair
@@ -29,7 +30,6 @@ from scorer.job.scoring import Connect
 from scorer.job.scoring_pass import ScoringPass, StartedJob
 from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
-from scorer.job.under_way import UnderWay
 from scorer.output.canary_files import retried
 from scorer.output.counts import SealedCounts
 from scorer.output.layout import Layout
@@ -89,12 +89,12 @@ class Job:
             plan.spec, workers=workers, launcher=launcher, connect=connect, make_api=make_api, by_hand=by_hand,
             answered=callbacks.answered,
         )  # fmt: skip
-        self._under_way = UnderWay()
-        self.drain = self._under_way.drain
+        self._current_pass = CurrentPass()
+        self.drain = self._current_pass.drain
         self.control = Control(
             plan.spec.limits,
-            apply=self._under_way.apply,
-            concurrency=lambda: self._under_way.concurrency,
+            apply=self._current_pass.apply,
+            concurrency=lambda: self._current_pass.concurrency,
             tell=self._changed,
             wall_s=wall_s,
         )
@@ -106,11 +106,11 @@ class Job:
         self.drain.asked = True
         if self._publishing is not None:
             self._publishing.leave()
-        self._under_way.begin_no_row()
+        self._current_pass.begin_no_row()
 
     def hurry(self) -> None:
         """Shortens the retries of failing storage, in workers too. Called before the job is cancelled on request."""
-        self._under_way.hurry()
+        self._current_pass.hurry()
 
     def _changed(self, change: Change) -> None:
         self._callbacks.say(described(change))
@@ -137,7 +137,7 @@ class Job:
                 started = StartedJob(
                     self._files, self.layout, offload, self._wall_s, lock.sure, self._callbacks, choice,
                     datetime.fromisoformat(manifest.deadline[1]).timestamp() if manifest.deadline[1] else None,
-                    self._scorings, self._under_way, self.control, stop, self._publishing,
+                    self._scorings, self._current_pass, self.control, stop, self._publishing,
                 )  # fmt: skip
                 try:
                     await self._generations(started, manifest, asked)
@@ -191,10 +191,10 @@ class Job:
         """The manifest with the question of `[stop]` in it, and the question. The reader's thread asks for places."""
         from scorer.job.stopping import IN_FLIGHT, running
 
-        under_way = self._under_way
+        current_pass = self._current_pass
         return running.begin(
             self.plan, self._files, self.layout, manifest, sample=sample,
-            in_flight=lambda: under_way.places or IN_FLIGHT, halt=under_way.begin_no_row, say=self._callbacks.say,
+            in_flight=lambda: current_pass.places or IN_FLIGHT, halt=current_pass.begin_no_row, say=self._callbacks.say,
         )  # fmt: skip
 
     def _controlled(self, manifest: Manifest) -> AbstractAsyncContextManager[None]:

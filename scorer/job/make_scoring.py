@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from scorer.build.endpoints import most_workers
 from scorer.build.open_run import OpenRun
 from scorer.config.spec import Spec
+from scorer.job.current_pass import CurrentPass
 from scorer.job.folder import gather_s
 from scorer.job.forget import Choice
 from scorer.job.scoring import Connect, LocalScoring, Scoring
-from scorer.job.under_way import UnderWay
 
 if TYPE_CHECKING:
     from scorer.build.batch_models import MakeApi
@@ -58,7 +58,7 @@ class ScoringMaker:
     def make(
         self,
         opened: OpenRun,
-        under_way: UnderWay,
+        current_pass: CurrentPass,
         choice: Choice,
         *,
         batches: bool,
@@ -72,8 +72,8 @@ class ScoringMaker:
 
             return BatchScoring(
                 opened,
-                under_way.drain,
-                under_way.halt,
+                current_pass.drain,
+                current_pass.halt,
                 next_wave=next_wave,
                 connect=self._connect,
                 answered=self._answered,
@@ -85,7 +85,9 @@ class ScoringMaker:
                 canaries=canaries,
             )
         if self._launcher is None:
-            return LocalScoring(opened, under_way.halt, connect=self._connect, answered=self._answered, mixed=canaries)
+            return LocalScoring(
+                opened, current_pass.halt, connect=self._connect, answered=self._answered, mixed=canaries
+            )
         from scorer.job.distributed_scoring import DistributedScoring
 
         return DistributedScoring(
@@ -95,5 +97,5 @@ class ScoringMaker:
             gather_s=gather_s(opened.layout),
             canaries=canaries,
             connect=self._connect,
-            drain=under_way.halt,
+            drain=current_pass.halt,
         )

@@ -17,8 +17,8 @@ from scorer.inputs.column_paths import problem
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.protocol import DAMAGE, Wanted
 from scorer.inputs.identity import finished
-from scorer.inputs.patience import short
 from scorer.inputs.pieces import Batch, Rows
+from scorer.inputs.read_retry import short
 from scorer.metrics import Options, problems
 from scorer.metrics.pool import Pool
 from scorer.metrics.references import Reference, listed

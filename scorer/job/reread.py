@@ -173,10 +173,10 @@ class _Reread:
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
-    def _stocks(self, begun: int | None) -> list[_Stock]:
+    def _stocks(self, begun: int | None) -> list[_ShardResults]:
         return [stock for shard in self._places.values() if (stock := self._stock(shard, begun)).paths]
 
-    def _stock(self, shard: Shard, begun: int | None) -> _Stock:
+    def _stock(self, shard: Shard, begun: int | None) -> _ShardResults:
         """The results of a shard. Deletes segments that an interrupted reread of generation `begun` has replaced."""
         segments = shown(self._layout.segments_of(self._files, shard.stem))[0]
         sealed = self._layout.sealed(shard.stem)
@@ -188,12 +188,12 @@ class _Reread:
                 segments = [segment for segment in segments if segment.generation == begun]
             newest = max((segment.generation for segment in segments), default=0)
             paths = [(self._layout.segment(s), s.first, s.last) for s in segments]
-            return _Stock(shard, False, paths, newest, segments)
+            return _ShardResults(shard, False, paths, newest, segments)
         except seg.DAMAGE as error:
             raise self._damaged(sealed) from error
-        return _Stock(shard, True, [(sealed, 0, shard.rows - 1)], about["generation"])
+        return _ShardResults(shard, True, [(sealed, 0, shard.rows - 1)], about["generation"])
 
-    def _check_kept(self, stocks: Sequence[_Stock]) -> None:
+    def _check_kept(self, stocks: Sequence[_ShardResults]) -> None:
         lost = 0
         for path in (path for stock in stocks for path, _, _ in stock.paths):
             try:
@@ -217,14 +217,14 @@ class _Reread:
 
     # --- a shard ------------------------------------------------------------------------------------------------------
 
-    def _try(self, stocks: Sequence[_Stock], generation: int) -> None:
+    def _try(self, stocks: Sequence[_ShardResults], generation: int) -> None:
         """Replays some rows and discards the results, so that errors are raised before anything is changed."""
         for stock in stocks:
             with closing(self._tables(stock, generation)) as tables:
                 if next(tables, None) is not None:
                     return
 
-    def _write(self, stock: _Stock, generation: int, run: str) -> None:
+    def _write(self, stock: _ShardResults, generation: int, run: str) -> None:
         shard = stock.shard
         path = self._layout.sealed(shard.stem)
         if not stock.sealed:
@@ -239,14 +239,14 @@ class _Reread:
         for segment in segments:
             self._files.delete(self._layout.segment(segment))
 
-    def _done(self, stock: _Stock) -> Mask:
+    def _done(self, stock: _ShardResults) -> Mask:
         whole = stock.sealed and self._whole
         done: Mask = np.full(stock.shard.rows, whole)
         for path, _, _ in () if whole else stock.paths:
             done[seg.read_columns(self._files, path, ["row"]).column("row").to_numpy()] = True
         return done
 
-    def _tables(self, stock: _Stock, generation: int) -> Generator[pa.Table]:
+    def _tables(self, stock: _ShardResults, generation: int) -> Generator[pa.Table]:
         """The rows of a shard with their replies read again, one window at a time."""
         schema = schema_of(self._plan, self._files, stock.shard)
         computed = {*READ, *(f.name for f in self._plan.judge.fields)}
@@ -278,7 +278,7 @@ class _Reread:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stock:
+class _ShardResults:
     """The results of a shard: its files with the first and last row of each, and the newest generation."""
 
     shard: Shard

@@ -23,11 +23,11 @@ from scorer.frozen import dataclass
 from scorer.job import folder
 from scorer.job.callbacks import Callbacks
 from scorer.job.control import ChangeRecorder, Control
+from scorer.job.current_pass import CurrentPass
 from scorer.job.first_answer import FirstAnswer, first_answer_of
 from scorer.job.forget import Choice
 from scorer.job.make_scoring import ScoringMaker
 from scorer.job.scoring import Scoring
-from scorer.job.under_way import UnderWay
 from scorer.output.canary_files import load_state
 from scorer.output.chunk_files import ChunkFiles
 from scorer.output.layout import Layout
@@ -61,7 +61,7 @@ class StartedJob:
     choice: Choice
     deadline: float | None
     scorings: ScoringMaker
-    under_way: UnderWay
+    current_pass: CurrentPass
     control: Control
     stop: StopRun | None
     publishing: Publishing | None
@@ -110,7 +110,7 @@ class ScoringPass:
             if job.scorings.in_this_process(batches=batches):
                 store.measure_with(make_measure(spec, ended_last, say=job.callbacks.say))
             unread = await self._score(batches=batches)
-        if job.under_way.drain.asked:
+        if job.current_pass.drain.asked:
             raise Interrupted("Stopped on request. Finished rows are stored; the same command resumes.")
         if unread:
             raise OutputError("\n".join(unread[path] for path in sorted(unread)) + " All other shards are scored.")
@@ -125,7 +125,7 @@ class ScoringPass:
             store.on_row = stop.finished
             if not again and not out and stop.early.over and not stop.finished_shards(store):
                 return False
-            job.under_way.halt.asked = job.under_way.drain.asked or (out and stop.early.over)
+            job.current_pass.halt.asked = job.current_pass.drain.asked or (out and stop.early.over)
         if again or out or not all(map(store.sealed, self._manifest.shards)):
             return True
         return self._plan.spec.canary is not None and load_state(job.files, job.layout).standing is not None
@@ -151,8 +151,8 @@ class ScoringPass:
         def next_wave(batched: bool) -> Iterator[Work] | None:
             return None if stop is None else stop.wave(store, lost, batched=batched)
 
-        scoring = job.under_way.scoring = job.scorings.make(
-            opened, job.under_way, job.choice,
+        scoring = job.current_pass.scoring = job.scorings.make(
+            opened, job.current_pass, job.choice,
             batches=batches, deadline=job.deadline, next_wave=next_wave, canaries=canaries,
         )  # fmt: skip
         scoring.apply(job.control.settings)
@@ -166,7 +166,7 @@ class ScoringPass:
         try:
             async with AsyncExitStack() as stack:
                 scored, checks = await scoring.begin(self._work(lost, waves=batches), stack)
-                if job.under_way.drain.asked:
+                if job.current_pass.drain.asked:
                     scoring.drain()
                 services: list[Service] = [store, ledger, progress, recorder]
                 if stop is not None:
@@ -181,7 +181,7 @@ class ScoringPass:
             if stop is not None:
                 stop.check()
             unread = {**store.unread, **scoring.unread}
-            state = "interrupted" if job.under_way.drain.asked else "stopped" if unread else "complete"
+            state = "interrupted" if job.current_pass.drain.asked else "stopped" if unread else "complete"
             return unread
         except (asyncio.CancelledError, Interrupted):
             state = "interrupted"
@@ -218,8 +218,10 @@ class ScoringPass:
         from scorer.canaries.watching import Canaries
 
         known = await job.offload(known_rows, self._plan, job.files, canary, job.callbacks.say)
-        under_way = job.under_way
-        return Canaries(opened, canary, known, under_way.halt, under_way.begin_no_row, accept=job.choice.accept_drift)
+        current_pass = job.current_pass
+        return Canaries(
+            opened, canary, known, current_pass.halt, current_pass.begin_no_row, accept=job.choice.accept_drift
+        )
 
     # --- progress -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from scorer.errors import BadRow, RowError, Unreadable
 from scorer.frozen import dataclass
 from scorer.judges.options import choice_problems, count_problems
 from scorer.judges.samples import NOTHING, Sample, better
-from scorer.judges.talks import Question, Talk
+from scorer.judges.talks import Question, SampleConversation
 from scorer.judges.template import Template
 from scorer.types import Completion, Message, Request, Row
 
@@ -166,7 +166,7 @@ class Asking:
 
         An unreadable verdict after an explanation is asked for again after the same explanation.
         """
-        talks = [[Talk(question) for _ in range(self.samples)] for question in questions]
+        talks = [[SampleConversation(question) for _ in range(self.samples)] for question in questions]
         open_, asked = [talk for of_one in talks for talk in of_one], 0
         for attempt in range(self.attempts):
             if silent := [talk for talk in open_ if not talk.at_verdict]:
@@ -226,7 +226,7 @@ class Asking:
         )
 
     def _requests(
-        self, row: Row, talks: Sequence[Talk], attempt: int, asked: int, top_logprobs: int = 0
+        self, row: Row, talks: Sequence[SampleConversation], attempt: int, asked: int, top_logprobs: int = 0
     ) -> list[Request]:
         key = {name: row.values.get(name) for name in self.keys}
         return [

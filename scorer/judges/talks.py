@@ -27,7 +27,7 @@ class Question:
 
 
 @dataclass(slots=True)
-class Talk:
+class SampleConversation:
     """One sample's conversation: `turns` follow the question, and `added` counts their characters."""
 
     question: Question

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from scorer.errors import ShardChanged
 from scorer.frozen import dataclass
-from scorer.inputs.patience import Patience, is_systems
+from scorer.inputs.read_retry import ReadRetry, is_systems
 from scorer.output import segments as seg
 from scorer.output.damage import SetAside, set_aside, unreadable
 from scorer.output.layout import Segment, shown
@@ -169,7 +169,7 @@ class Inventory:
         self, shard: Shard, *, everything: bool = False
     ) -> Generator[Work, None, tuple[Unfinished, Mask] | None]:
         """As `_take_stock`, with a Work that pauses while storage fails. None where the shard is gone or changed."""
-        patience = Patience(shard.path)
+        patience = ReadRetry(shard.path)
         while True:
             try:
                 return self._take_stock(shard, everything=everything)

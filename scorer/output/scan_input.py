@@ -13,8 +13,8 @@ from scorer.files.router import AnyFiles
 from scorer.inputs.formats import format_of, is_parquet
 from scorer.inputs.formats.folder_columns import folder_columns
 from scorer.inputs.formats.protocol import DAMAGE, Wanted
-from scorer.inputs.patience import short
 from scorer.inputs.pieces import Batch
+from scorer.inputs.read_retry import short
 from scorer.types import Shard
 
 

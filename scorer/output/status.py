@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from scorer.errors import StorageError, TooManyFailed, mended_by
+from scorer.errors import StorageError, TooManyFailed, advice_on
 from scorer.files.files import Files, read
 from scorer.html_tables import facts_html
 from scorer.output import ledger
@@ -94,14 +94,14 @@ def status(files: Files, out: str, counted: SealedCounts | None = None) -> Statu
     return _of(files, layout, manifest, counted or SealedCounts())
 
 
-def within_share(found: Status, most: float, mended: str | None = None) -> Status:
-    """The same status. Raises TooManyFailed where more than `most` of all rows failed; `mended` says what helps."""
+def within_share(found: Status, most: float, advice: str | None = None) -> Status:
+    """The same status. Raises TooManyFailed where more than `most` of all rows failed; `advice` says what helps."""
     if found.rows and found.failed / found.rows > most:
         names = ", ".join(f"{name} {count}" for name, count in found.errors.items())
         raise TooManyFailed(
             f"{found.failed} of {found.rows} rows failed ({names}), more than limits.max_failed_share = {most:g} "
             "allows. Every row is stored; see the columns error and error_detail of the scores. "
-            f"{mended or mended_by(found.errors)} Or raise the share."
+            f"{advice or advice_on(found.errors)} Or raise the share."
         )
     return found
 

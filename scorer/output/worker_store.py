@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from scorer.inputs.patience import with_retries
+from scorer.inputs.read_retry import with_retries
 from scorer.output.inventory import Unfinished
 from scorer.output.layout import Segment
 from scorer.output.result_store import ResultStore

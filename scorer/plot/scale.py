@@ -47,12 +47,12 @@ def scale(
 
 def _chart(name: str, found: Scale) -> Any:
     alt = altair()
-    stances = sorted(found.frame.to_dicts(), key=lambda row: row["shift"] or 0.0)
-    order = [row["task"] for row in stances]
+    tasks = sorted(found.frame.to_dicts(), key=lambda row: row["shift"] or 0.0)
+    order = [row["task"] for row in tasks]
 
     def panel(figure: str, label: str, coherent: float, first: bool) -> Any:
-        farthest = max([LEAST, *(abs(row[figure] - coherent) for row in stances if row[figure] is not None)]) * 1.1
-        rows = [{**row, "value": row[figure], "low": None, "high": None} for row in stances]
+        farthest = max([LEAST, *(abs(row[figure] - coherent) for row in tasks if row[figure] is not None)]) * 1.1
+        rows = [{**row, "value": row[figure], "low": None, "high": None} for row in tasks]
         says = {**_SAYS, "value:Q": figure.capitalize()}
         y = names_axis("task", order) if first else names_axis("task", order).axis(None)
         drawn = intervals(rows, numbers_axis("value", label, coherent - farthest, coherent + farthest), y, says)

@@ -16,7 +16,7 @@ from scorer.rehearsal import messages, replies
 from scorer.rehearsal.classes import classified
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.prefix_cache import CacheUse
-from scorer.rehearsal.reply_writer import ReplyWriter, Spoken, prose
+from scorer.rehearsal.reply_writer import ReplyTokens, ReplyWriter, prose
 from scorer.rehearsal.request_body import Endpoint, InvalidRequest, Question, read
 from scorer.rehearsal.request_log import Bill
 from scorer.rehearsal.vocabulary import Vocabulary, forced_logprobs
@@ -36,7 +36,7 @@ class Prepared:
 
     question: Question
     prompt_tokens: int
-    said: Spoken
+    said: ReplyTokens
     finish: str
     reasoning_tokens: int
 
@@ -128,29 +128,29 @@ class Answerer:
     def _tokens(self, text: str) -> int:
         return max(1, math.ceil(len(text) / self.config.chars_per_token))
 
-    def _spoken(self, question: Question) -> Spoken:
+    def _spoken(self, question: Question) -> ReplyTokens:
         """The reply's tokens: of a grammar with the empty end token, which max_tokens may cut; of a classifier none.
 
         Raises: KeyError for an id that /tokenize never gave.
         """
         if question.classifies:
-            return Spoken()
+            return ReplyTokens()
         if question.forced:
-            return Spoken([*self._vocabulary.tokens(question.forced), ""])
+            return ReplyTokens([*self._vocabulary.tokens(question.forced), ""])
         return self._writer.say(question.row, question.schema, question.text)
 
-    def _within(self, question: Question, prompt_tokens: int, spoken: Spoken) -> Prepared:
+    def _within(self, question: Question, prompt_tokens: int, spoken: ReplyTokens) -> Prepared:
         """What may be said of it, and the finish reason."""
         most = self.config.reasoning_tokens if question.endpoint in ("chat", "messages") else 0
         reasoning = most if question.max_tokens is None else min(most, question.max_tokens)
         if self._refuse and self._refuse.search(question.text):
-            return Prepared(question, prompt_tokens, Spoken(), "content_filter", reasoning)
+            return Prepared(question, prompt_tokens, ReplyTokens(), "content_filter", reasoning)
         room = None if question.max_tokens is None else max(0, question.max_tokens - reasoning)
         if room is not None and room < len(spoken.tokens):
             return Prepared(question, prompt_tokens, spoken.cut(room), "length", reasoning)
         return Prepared(question, prompt_tokens, spoken, "stop", reasoning)
 
-    def _logprobs(self, question: Question, said: Spoken, top: int) -> list[dict[str, Any]]:
+    def _logprobs(self, question: Question, said: ReplyTokens, top: int) -> list[dict[str, Any]]:
         if not question.forced:
             return said.logprobs(top)
         drawn = forced_logprobs(question.text, said.tokens)

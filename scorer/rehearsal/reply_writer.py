@@ -44,7 +44,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class ReplyTokens:
     """A reply as tokens; `verdicts` holds the verdict that begins at a token's place."""
 
     tokens: list[str] = field(default_factory=list)
@@ -61,8 +61,8 @@ class Spoken:
         self.verdicts[len(self.tokens)] = verdict
         self.add(verdict.label)
 
-    def cut(self, max_tokens: int) -> Spoken:
-        return Spoken(self.tokens[:max_tokens], self.verdicts)
+    def cut(self, max_tokens: int) -> ReplyTokens:
+        return ReplyTokens(self.tokens[:max_tokens], self.verdicts)
 
     def logprobs(self, top: int) -> list[dict[str, Any]]:
         """One entry per token in OpenAI's shape, each with up to `top` alternatives, likeliest first."""
@@ -80,9 +80,9 @@ class Spoken:
         return entries
 
 
-def prose() -> Spoken:
+def prose() -> ReplyTokens:
     """A reply that holds no verdict."""
-    spoken = Spoken()
+    spoken = ReplyTokens()
     spoken.add("I would rather not put this into one word: the answer has its merits and its faults.")
     return spoken
 
@@ -101,9 +101,9 @@ class ReplyWriter:
         chosen = tuple(labels) or self.labels
         return Verdict(chosen, drawn % len(chosen), 1.2 + (drawn >> 16) % 11 / 10)
 
-    def say(self, row: str, schema: Mapping[str, Any] | None = None, prompt: str = "") -> Spoken:
+    def say(self, row: str, schema: Mapping[str, Any] | None = None, prompt: str = "") -> ReplyTokens:
         """The reply: as the schema asks where there is one ({} for any JSON), else as the config does."""
-        spoken = Spoken()
+        spoken = ReplyTokens()
         names = self.config.names
         if replies := self._replies(prompt):
             spoken.add(replies[crc32(row.encode()) % len(replies)])
@@ -126,7 +126,7 @@ class ReplyWriter:
             return replies
         return [reply for reply, ending in zip(replies, endings, strict=True) if prompt.endswith(ending)]
 
-    def _fill(self, spoken: Spoken, row: str, name: str, schema: Mapping[str, Any]) -> None:
+    def _fill(self, spoken: ReplyTokens, row: str, name: str, schema: Mapping[str, Any]) -> None:
         kind = schema.get("type")
         properties = schema.get("properties")
         if isinstance(properties, dict):
@@ -153,7 +153,7 @@ class ReplyWriter:
             numbers = _bounded(schema) or (self._scale if kind in ("integer", "number") else ())
             self._judge(spoken, self.verdict(row, name, numbers), bool(self.config.labels) and not numbers)
 
-    def _judge(self, spoken: Spoken, verdict: Verdict, quoted: bool) -> None:
+    def _judge(self, spoken: ReplyTokens, verdict: Verdict, quoted: bool) -> None:
         if not quoted:
             spoken.judge(verdict)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scorer.report.page.data import Text
+from scorer.report.page.row_list import Text
 
 Fold = Callable[[str], Text]
 """Makes a `Text` of a whole text."""

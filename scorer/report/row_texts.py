@@ -21,7 +21,7 @@ from scorer.report.binary_text import binary_text
 from scorer.report.collecting import collect_all
 from scorer.report.folding import Fold, whole
 from scorer.report.input_rows import InputRow, read_rows
-from scorer.report.page.data import Card, Text, Verdict
+from scorer.report.page.row_list import Card, Text, Verdict
 from scorer.report.picks import Picked
 from scorer.report.prompt_names import column_name, prompt_name
 from scorer.report.row_facts import facts_of

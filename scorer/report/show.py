@@ -14,7 +14,7 @@ from scorer.report.binary_text import binary_text, binary_values
 from scorer.report.collecting import FilesChanged, collect_all
 from scorer.report.columns import GivenColumns
 from scorer.report.folding import Fold, whole
-from scorer.report.page.data import Card
+from scorer.report.page.row_list import Card
 from scorer.report.pick_kinds import KINDS, TITLES
 from scorer.report.picks import Picked, Wanted, condition, pick_rows
 from scorer.report.row_texts import row_texts

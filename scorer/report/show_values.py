@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from scorer.report.page.data import Card
+from scorer.report.page.row_list import Card
 from scorer.report.picks import Picked
 from scorer.report.show import Shown, title
 

@@ -97,7 +97,7 @@ class Worker:
         broker = BrokerClient(
             self._exchange,
             lease_s=self._hello.lease_s,
-            on_order=self._obey,
+            on_order=self._on_order,
             lived_s=self._lived_s,
             workers=self._hello.workers,
             on_places=self._resize,
@@ -143,7 +143,7 @@ class Worker:
         self._broker.wake()
         self._resize()
 
-    def _obey(self, order: Order) -> None:
+    def _on_order(self, order: Order) -> None:
         self._drain.asked = True
         if order is Order.HURRY:
             self._hurry()

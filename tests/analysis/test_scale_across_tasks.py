@@ -1,4 +1,4 @@
-"""The scale across tasks: stance, ranks, concordance by hand; calibration puts shifted tasks right on unseen rows."""
+"""The scale across tasks by hand: shift, spread, ranks, concordance. Calibration puts shifted tasks right."""
 
 import json
 
@@ -42,9 +42,9 @@ def test_scale_has_the_shift_and_spread_computed_by_hand():
 
 def test_scale_of_a_task_with_constant_human_values_has_no_spread():
     frame = pl.LazyFrame({"score": [1.0, 2, 3, 4], "human": [2.0, 2, 1, 3], "task": ["t", "t", "u", "u"]})
-    stance = scale(frame, "score", "human", "task").tasks["t"]
-    assert stance.spread is None
-    assert stance.shift is not None
+    one = scale(frame, "score", "human", "task").tasks["t"]
+    assert one.spread is None
+    assert one.shift is not None
 
 
 def test_scale_ranks_systems_within_tasks_with_their_concordance():

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from scorer.batch.reconcile import Action, Listing, Mark, Prove, Strike, TakeTwin, proof, reconcile, since
+from scorer.batch.reconcile import Action, CancelSecond, Close, Listing, Mark, ReadFirstId, proof, reconcile, since
 from scorer.batch.types import Batch
 from scorer.output.chunk import Chunk, Event, after
 
@@ -29,7 +29,7 @@ def actions(chunk: Chunk, *batches: Batch, now: float = 200.0, names: bool = Tru
 
 
 def test_reconcile_strikes_what_was_never_sent() -> None:
-    assert actions(Chunk("n1", 2)) == [Strike("n1")]
+    assert actions(Chunk("n1", 2)) == [Close("n1")]
 
 
 def test_reconcile_takes_the_batch_with_the_nonce_and_no_other() -> None:
@@ -48,17 +48,17 @@ def test_reconcile_strikes_only_after_the_grace_since_the_last_unclear_moment(na
     assert actions(at("sending"), now=99_999.0, names=names) == [Mark("n1", Event("unclear", 99_999.0))]
     unclear = at("unclear", unclear_at=1000.0)
     assert actions(unclear, now=1599.0, names=names) == []
-    assert actions(unclear, now=1600.0, names=names) == [Strike("n1")]
+    assert actions(unclear, now=1600.0, names=names) == [Close("n1")]
 
 
 def test_reconcile_takes_the_furthest_of_two_and_enters_the_other() -> None:
     ended, running, failed = made("b1", status="ended"), made("b2"), made("b3", status="failed")
     assert actions(at("unclear"), running, failed, ended) == [
         Mark("n1", Event("created", "b1")),
-        TakeTwin("n1", "b2"),
+        CancelSecond("n1", "b2"),
         Mark("n1", Event("ruled_out", "b3")),
     ]
-    assert actions(at("fetched", batch_id="b1"), running, ended) == [TakeTwin("n1", "b2")]
+    assert actions(at("fetched", batch_id="b1"), running, ended) == [CancelSecond("n1", "b2")]
 
 
 def test_reconcile_without_names_waits_for_proof_of_each_that_may_be_it() -> None:
@@ -66,8 +66,8 @@ def test_reconcile_without_names_waits_for_proof_of_each_that_may_be_it() -> Non
     others = [made("b5", requests=3), made("b6", created_at=39.0), made("b7")]
     held = replace(unclear, ruled_out=frozenset({"b7"}))
     assert actions(held, *others, made("b8"), now=99_999.0, names=False) == []
-    assert actions(held, *others, made("b8", status="ended"), now=99_999.0, names=False) == [Prove("n1", "b8")]
-    assert actions(held, *others, now=99_999.0, names=False) == [Strike("n1")]
+    assert actions(held, *others, made("b8", status="ended"), now=99_999.0, names=False) == [ReadFirstId("n1", "b8")]
+    assert actions(held, *others, now=99_999.0, names=False) == [Close("n1")]
     assert proof(unclear, "b8", "n1-1") == Event("created", "b8")
     for alien in ("n1-2", "n2-1", None):
         assert proof(unclear, "b8", alien) == Event("ruled_out", "b8")
@@ -76,7 +76,7 @@ def test_reconcile_without_names_waits_for_proof_of_each_that_may_be_it() -> Non
 def test_reconcile_does_not_take_the_batch_of_another_chunk_for_a_candidate() -> None:
     other = replace(Chunk("n2", 2), state="created", batch_id="b2", twins=frozenset({"b3"}))
     listing = Listing([made("b2"), made("b3")], 99_999.0)
-    assert reconcile([at("unclear"), other], listing, names=False, grace_s=GRACE_S) == [Strike("n1")]
+    assert reconcile([at("unclear"), other], listing, names=False, grace_s=GRACE_S) == [Close("n1")]
 
 
 def test_listing_begins_a_minute_before_the_oldest_unknown_chunk() -> None:
@@ -138,12 +138,12 @@ class World:
         match action:
             case Mark(nonce, event):
                 self.mark(nonce, event)
-            case Strike(nonce):
+            case Close(nonce):
                 self.mark(nonce, Event("closed", "struck"))
-            case TakeTwin(nonce, id):
+            case CancelSecond(nonce, id):
                 self.mark(nonce, Event("twin", id))
                 next(m for m in self.batches if m.batch.id == id).cancelled = True
-            case Prove(nonce, id) if self.logs[nonce].unknown:
+            case ReadFirstId(nonce, id) if self.logs[nonce].unknown:
                 owner = next(m.owner for m in self.batches if m.batch.id == id)
                 self.mark(nonce, proof(self.logs[nonce], id, f"{owner}-0"))
 

@@ -12,7 +12,7 @@ from support.clock import now, run
 from support.engine_parts import Answering, Answers, Batches, Shelf, after_a_second, parts, rows, score_all
 
 from scorer.engine.engine import ALIKE, StopFlag, first_cause
-from scorer.errors import BudgetSpent, Interrupted, NoReply, Refused, SetupError, StorageError, TooManyFailed, mended_by
+from scorer.errors import BudgetSpent, Interrupted, NoReply, Refused, SetupError, StorageError, TooManyFailed, advice_on
 from scorer.types import Completion, Request, Score
 
 
@@ -76,8 +76,8 @@ def test_score_all_continues_free_run_whose_rows_end_in_same_error() -> None:
         (["Unreadable"], "Remove the cause, then `scorer retry`", "BadRow"),
     ],
 )
-def test_mended_by_gives_advice_for_errors_that_occurred(names: list[str], says: str, unsaid: str) -> None:
-    advice = mended_by(names)
+def test_advice_on_gives_advice_for_errors_that_occurred(names: list[str], says: str, unsaid: str) -> None:
+    advice = advice_on(names)
     assert says in advice
     assert unsaid not in advice
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scorer.errors import InUse, OutputError, StorageError
-from scorer.files.lease import BEATS, SILENCE, Conflict, Lease, Taker, Version, alive, read_hold
+from scorer.files.lease import BEATS, SILENCE, Conflict, Lease, LockTaker, Version, alive, read_hold
 from scorer.files.locking import lock_again_s
 
 LEASE_S = 12.0
@@ -46,7 +46,7 @@ class Machine:
     """An owner with a clock of its own, `ahead` of everybody's and running at `rate`."""
 
     def __init__(self, cell: MemoryCell, time: list[float], ahead: float = 0.0, rate: float = 1.0) -> None:
-        self.taker = Taker(
+        self.taker = LockTaker(
             cell,
             "b/out",
             patience_s=PATIENCE_S,

@@ -10,7 +10,7 @@ from obstore.exceptions import GenericError
 
 from scorer.errors import StorageError
 from scorer.files.lease import Hold, Lease, Version
-from scorer.files.retry import Patience, with_retries
+from scorer.files.retry import RetryWindow, with_retries
 
 
 def refuses() -> None:
@@ -18,7 +18,7 @@ def refuses() -> None:
 
 
 def test_hurry_ends_the_current_pause_and_later_retries() -> None:
-    patience, failed = Patience(), threading.Event()
+    patience, failed = RetryWindow(), threading.Event()
 
     def write() -> None:
         with pytest.raises(StorageError, match="the store answered 503 SlowDown"):

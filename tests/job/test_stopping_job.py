@@ -18,11 +18,11 @@ from scorer.analysis.sequential.rounds import Rounds
 from scorer.config.stop_question import parse_question
 from scorer.errors import BudgetSpent, OutputError, SpecError
 from scorer.files.local_files import LocalFiles
+from scorer.job.current_pass import CurrentPass
 from scorer.job.estimate import estimate
 from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.job.scoring import Scoring
-from scorer.job.under_way import UnderWay
 from scorer.limits.load import LimiterStats
 from scorer.output.status import status
 from scorer.output.verify.folder import verify
@@ -362,6 +362,6 @@ def test_reader_asks_how_many_requests_may_be_in_flight_without_the_statistics_o
         def load(self) -> LimiterStats:
             raise AssertionError("only the loop's thread may read what changes with each request")
 
-    under_way = UnderWay()
-    under_way.scoring = cast(Scoring, Asked())
-    assert under_way.places == 3
+    current_pass = CurrentPass()
+    current_pass.scoring = cast(Scoring, Asked())
+    assert current_pass.places == 3

@@ -25,7 +25,8 @@ from scorer.report.html.figures import bracket, count, decimals, number, percent
 from scorer.report.html.marks import Marks
 from scorer.report.html.scale import axis, beside
 from scorer.report.html.ties import groups, lanes
-from scorer.report.page.data import Interval, Page, Rows
+from scorer.report.page.data import Interval, Page
+from scorer.report.page.row_list import Rows
 
 DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 

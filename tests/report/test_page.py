@@ -10,8 +10,9 @@ from support.finished_runs import finished_run
 from scorer.analysis.agree import agree
 from scorer.output.scan import scan_scores
 from scorer.report.page.build import page
-from scorer.report.page.data import Page, Rows
+from scorer.report.page.data import Page
 from scorer.report.page.options import ReportOptions
+from scorer.report.page.row_list import Rows
 from scorer.report.picks import condition
 from scorer.report.run_table import open_runs
 

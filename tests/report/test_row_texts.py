@@ -9,7 +9,7 @@ from support.recorded import recorded_run
 
 from scorer.output.manifest import Manifest
 from scorer.report.folding import fold_characters
-from scorer.report.page.data import Card, Text
+from scorer.report.page.row_list import Card, Text
 from scorer.report.prompt_names import is_prompt
 from scorer.report.row_texts import RowTexts, row_texts
 from scorer.report.run_table import open_runs

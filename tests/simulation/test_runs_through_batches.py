@@ -32,8 +32,8 @@ def test_same_seed_gives_the_same_run() -> None:
 
 def blind_resend(patch: pytest.MonkeyPatch) -> None:
     """A chunk whose create had no clear answer is taken for one that was never sent."""
-    strike = reconcile.Strike
-    patch.setattr(exchange, "reconcile", lambda chunks, *_, **__: [strike(one.nonce) for one in chunks if one.unknown])
+    close = reconcile.Close
+    patch.setattr(exchange, "reconcile", lambda chunks, *_, **__: [close(one.nonce) for one in chunks if one.unknown])
 
 
 def free_replies(patch: pytest.MonkeyPatch) -> None:

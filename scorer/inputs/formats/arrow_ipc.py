@@ -13,8 +13,8 @@ from scorer.inputs.arrow_rows import ArrowRows
 from scorer.inputs.column_paths import roots
 from scorer.inputs.formats.byte_stream import HashedFile, hashed
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
-from scorer.inputs.patience import is_systems, short
 from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, UnreadableRows
+from scorer.inputs.read_retry import is_systems, short
 
 MAGIC = b"ARROW1"
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"

@@ -21,9 +21,9 @@ from scorer.inputs.formats.lines import CAREFUL_CHUNK, LINE_BYTES, Lines
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
 from scorer.inputs.formats.text_batches import Invalid, TextBatches
 from scorer.inputs.formats.text_format import TextFormat
-from scorer.inputs.patience import is_systems
 from scorer.inputs.pieces import Batch, UnreadableRows
 from scorer.inputs.plain_rows import PlainRows
+from scorer.inputs.read_retry import is_systems
 from scorer.inputs.value_types import HEAD_BYTES, HEAD_ROWS, json_types, nested_types, shapes
 
 _NUMBER_BYTES = 8

@@ -14,8 +14,8 @@ from scorer.frozen import dataclass
 from scorer.inputs.arrow_rows import ArrowRows
 from scorer.inputs.column_paths import leaves
 from scorer.inputs.formats.protocol import DAMAGE, Contents, Unfinished, Wanted
-from scorer.inputs.patience import is_systems, short
 from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, UnreadableRows
+from scorer.inputs.read_retry import is_systems, short
 from scorer.types import Mask
 
 READ_BUFFER = 1024 * 1024

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, ClassVar
 from scorer.inputs.formats.byte_stream import HashedFile, hashed, is_cut
 from scorer.inputs.formats.protocol import DAMAGE, Unfinished, Wanted
 from scorer.inputs.formats.text_batches import TextBatches
-from scorer.inputs.patience import is_systems, short
 from scorer.inputs.pieces import Batch, UnreadableRows
+from scorer.inputs.read_retry import is_systems, short
 
 
 class TextFormat:

@@ -33,7 +33,7 @@ class Wording(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class BatchContext:
     """What a batch is worked on with."""
 
     judge: RehearsalJudge
@@ -58,7 +58,7 @@ class SimulatedBatch:
         id: str,
         made_at: float,
         read: Callable[[], tuple[RequestsFile, str, int]],
-        about: Surroundings,
+        about: BatchContext,
         rng: Random,
         extra: Mapping[str, Any],
     ) -> None:

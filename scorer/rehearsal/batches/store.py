@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from scorer.frozen import dataclass
 from scorer.rehearsal.batches.ask import Ask, Reply, gateway, json, parsed, refusal
-from scorer.rehearsal.batches.batch import SimulatedBatch, Surroundings, Wording
+from scorer.rehearsal.batches.batch import BatchContext, SimulatedBatch, Wording
 from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.batches.log import BatchLog
 from scorer.rehearsal.batches.requests_file import FileRefused, Line, RequestsFile
@@ -98,7 +98,7 @@ class BatchStore:
             def enqueued(model: str, at: float, own: str = id) -> int:
                 return self._enqueued(model, at, own)
 
-            about = Surroundings(self.judge, self.log, config, wording, endpoint, tier, enqueued)
+            about = BatchContext(self.judge, self.log, config, wording, endpoint, tier, enqueued)
             made.append(SimulatedBatch(id, now, read, about, Random(self.rng.getrandbits(64)), extra))
             self.batches[id] = made[-1]
             self.log.note("batches")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from scorer.report.html.elements import Html, join, name, tag, text
 from scorer.report.html.figures import count, number
-from scorer.report.page.data import Card, Text, Verdict
+from scorer.report.page.row_list import Card, Text, Verdict
 
 MAIN = ("generation", "response", "output", "answer", "prompt")
 """The text by which a row is known in lists is the first of these names, else the last text but the reference."""

@@ -8,7 +8,7 @@ from itertools import takewhile
 from scorer.report.html.commands import typed
 from scorer.report.html.elements import Html, tag, text
 from scorer.report.html.figures import count
-from scorer.report.page.data import RowId, Rows
+from scorer.report.page.row_list import RowId, Rows
 
 
 class Marks:

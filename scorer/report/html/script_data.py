@@ -8,7 +8,8 @@ from scorer.report.html.commands import estimate
 from scorer.report.html.figures import bracket, decimals, number
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.pairs import SHOWN
-from scorer.report.page.data import Card, Page, RowId, Systems
+from scorer.report.page.data import Page, Systems
+from scorer.report.page.row_list import Card, RowId
 
 
 def script_data(page: Page, kept: Mapping[RowId, Card], marks: Marks) -> dict[str, object]:

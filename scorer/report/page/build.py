@@ -14,10 +14,11 @@ from scorer.output.limit_history import Sample
 from scorer.output.status import Status, history_of, status
 from scorer.report.page import answer, how, judge, rows, run, strip, systems, training, where
 from scorer.report.page.agreement import checked
-from scorer.report.page.data import Card, Judge, Page, RowId, RowList, Systems, Training, Where
+from scorer.report.page.data import Judge, Page, Systems, Training, Where
 from scorer.report.page.groups import Group, RowsOf, count_groups
 from scorer.report.page.options import ReportOptions
 from scorer.report.page.population import Population, open_population
+from scorer.report.page.row_list import Card, RowId, RowList
 from scorer.report.page.suspects import suspects
 from scorer.report.run_table import Runs, RunTable, open_runs
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from scorer.analysis.correlation import Codes
 from scorer.report.page.conditions import together
-from scorer.report.page.data import RowId, Rows
 from scorer.report.page.page_rows import PageRows
+from scorer.report.page.row_list import RowId, Rows
 
 MOST_IDS = 12
 """Rows that a mark names; the page's own lists have more."""

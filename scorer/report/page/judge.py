@@ -14,13 +14,14 @@ from scorer.errors import SpecError
 from scorer.report.page.agreement import Checked, agreement_of, ceiling_of
 from scorer.report.page.bins import Bins, bins_of
 from scorer.report.page.column_summary import quantiles, summary_of
-from scorer.report.page.data import Calibration, Confusion, Judge, Rows, Scatter, Statistic
+from scorer.report.page.data import Calibration, Confusion, Judge, Scatter, Statistic
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.length_bias import length_bias
 from scorer.report.page.means import grouped_means, interval
 from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
 from scorer.report.page.retest import retest
+from scorer.report.page.row_list import Rows
 
 RANGES = 5
 """Ranges of a confusion matrix, where values are too many."""

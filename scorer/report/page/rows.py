@@ -12,9 +12,9 @@ import polars as pl
 from scorer.report.folding import fold_bytes
 from scorer.report.page.conditions import column, literal, together
 from scorer.report.page.cover import cover
-from scorer.report.page.data import Card, RowId, RowList, Rows, Tab
 from scorer.report.page.groups import Counted
 from scorer.report.page.population import Population
+from scorer.report.page.row_list import Card, RowId, RowList, Rows, Tab
 from scorer.report.page.text_lengths import LENGTH
 from scorer.report.pick_kinds import UNREAD
 from scorer.report.picks import Picked, Wanted, pick_rows

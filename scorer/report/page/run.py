@@ -13,11 +13,12 @@ from scorer.output.limit_history import Sample, curves
 from scorer.output.progress_lines import limited_by
 from scorer.output.status import Status
 from scorer.report.page.conditions import equals
-from scorer.report.page.data import ErrorCount, Interval, Rows, RunFacts, Series
+from scorer.report.page.data import ErrorCount, Interval, RunFacts, Series
 from scorer.report.page.groups import Group, RowsOf
 from scorer.report.page.means import grouped_means
 from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
+from scorer.report.page.row_list import Rows
 from scorer.report.page.time_series import time_series
 from scorer.report.watch.limiting import NAMES
 

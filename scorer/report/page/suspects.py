@@ -12,9 +12,10 @@ from scorer.output.canary_files import load_state
 from scorer.output.layout import Layout
 from scorer.report.collecting import collect_all
 from scorer.report.page.conditions import column, together
-from scorer.report.page.data import Card, Rows, Suspect
+from scorer.report.page.data import Suspect
 from scorer.report.page.groups import MOST_IDS
 from scorer.report.page.population import Population
+from scorer.report.page.row_list import Card, Rows
 
 
 def suspects(of: Population, cards: Collection[Card]) -> Iterator[Suspect]:

@@ -14,11 +14,12 @@ from scorer.analysis.leaderboard import RAW_BESIDE, Leaderboard, leaderboard
 from scorer.counted import counted
 from scorer.report.page.bins import Bins, bins_of
 from scorer.report.page.conditions import equals
-from scorer.report.page.data import Histogram, Interval, Pair, RowId, Rows, System, Systems
+from scorer.report.page.data import Histogram, Interval, Pair, System, Systems
 from scorer.report.page.groups import Group, RowsOf, crossed
 from scorer.report.page.means import grouped_means
 from scorer.report.page.page_rows import PageRows
 from scorer.report.page.population import Population
+from scorer.report.page.row_list import RowId, Rows
 
 MOST_SYSTEMS = 60
 MOST_PAIRS = 300

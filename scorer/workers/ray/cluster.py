@@ -41,7 +41,7 @@ def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> 
     if find_spec("ray") is None:
         raise SpecError(["--engine ray needs Ray, which is not installed here: pip install 'batch-scorer[cluster]'."])
     if where not in (OURS, "auto"):
-        _knock(where)
+        _probe(where)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if where == OURS:
         # Else Ray takes the machine's own address for 127.0.0.1, and its servers listen on every interface.
@@ -88,7 +88,7 @@ def _options(where: str, workers: int) -> dict[str, Any]:
     return options
 
 
-def _knock(where: str) -> None:
+def _probe(where: str) -> None:
     """Checks at once what Ray would find after minutes, sometimes by ending the process."""
     found = _ADDRESS.fullmatch(where)
     if found is None or not 0 < int(found["port"]) < 65536:

@@ -119,7 +119,7 @@ class RayLauncher:
         except ray.exceptions.RayActorError as error:
             if ended:
                 return None
-            await _buried(error, place, answered_at)
+            await _process_ended(error, place, answered_at)
             return f"on {'a node' if place is None else place.host}: {_said(error)}"
         return None if ended else "which said nothing of it"
 
@@ -164,7 +164,7 @@ class RayLauncher:
         return place
 
 
-async def _buried(error: Exception, place: Place | None, answered_at: float) -> None:
+async def _process_ended(error: Exception, place: Place | None, answered_at: float) -> None:
     """Returns once the worker surely writes no more: Ray saw its process end, or it got no answer for long."""
     import ray
 

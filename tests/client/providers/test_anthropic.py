@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from golden_exchange import FOLDER, check, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.any_body import any_body
 
 from scorer.client.providers import PROVIDERS
 from scorer.client.providers.anthropic import VERSION, Anthropic
@@ -282,39 +282,13 @@ def test_anthropic_measures_rate_reset_from_date_header(reset: str, date: str | 
 
 # --- any bytes --------------------------------------------------------------------------------------------------------
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
 BODIES = [one["reply"]["body"].encode() for path in GOLDEN for one in orjson.loads(path.read_bytes())["exchange"]]
-
-
-@st.composite
-def broken_values(draw: st.DrawFn) -> bytes:
-    """A reply with one value, at any depth, replaced by any other."""
-    value = orjson.loads(draw(st.sampled_from(BODIES)))
-    inner = value
-    while isinstance(inner, dict | list) and inner:
-        key = draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
-        if not isinstance(inner[key], dict | list) or not inner[key] or draw(st.booleans()):
-            inner[key] = draw(JSON)
-            break
-        inner = inner[key]
-    return json.dumps(value).encode()
-
-
-@st.composite
-def broken_bytes(draw: st.DrawFn) -> bytes:
-    body = draw(st.sampled_from(BODIES))
-    at = draw(st.integers(0, len(body)))
-    return body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
 
 
 @settings(max_examples=30, deadline=None)
 @given(
     status=st.sampled_from([200, 200, 200, 204, 301, 400, 401, 404, 429, 500, 529]),
-    body=st.binary(max_size=64) | JSON.map(orjson.dumps) | broken_values() | broken_bytes(),
+    body=any_body(BODIES),
 )
 def test_anthropic_reads_any_bytes_as_completion_or_typed_error(status: int, body: bytes) -> None:
     result = outcome(Reply(status, {}, body))

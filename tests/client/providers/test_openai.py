@@ -5,7 +5,6 @@ Over 300 lines: most of them are tables of replies.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from golden_exchange import check, talk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai_talk import ASK, DIALECTS, FORCE, OURS, answer, error, outcome, provider, reply
+from support.any_body import any_body
 
 from scorer.client.providers import PROVIDERS
 from scorer.client.providers.openai import OpenAI
@@ -396,37 +396,11 @@ def test_openai_setup_error_names_setting_to_change() -> None:
 # --- any bytes --------------------------------------------------------------------------------------------------------
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
 BODIES = [one["reply"]["body"].encode() for path in OURS for one in orjson.loads(path.read_bytes())["exchange"]]
 STATUSES = st.sampled_from([200, 200, 200, 204, 301, 400, 401, 404, 422, 429, 500, 599])
 
 
-@st.composite
-def broken_values(draw: st.DrawFn) -> bytes:
-    """A real reply with one value, at any depth, replaced by any other."""
-    value = orjson.loads(draw(st.sampled_from([body for body in BODIES if body.startswith(b"{")])))
-    inner = value
-    while isinstance(inner, dict | list) and inner:
-        key = draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
-        if not isinstance(inner[key], dict | list) or not inner[key] or draw(st.booleans()):
-            inner[key] = draw(JSON)
-            break
-        inner = inner[key]
-    return json.dumps(value).encode()
-
-
-@st.composite
-def broken_bytes(draw: st.DrawFn) -> bytes:
-    body = draw(st.sampled_from(BODIES))
-    at = draw(st.integers(0, len(body)))
-    return body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
-
-
-ANY_BODY = st.binary(max_size=64) | JSON.map(orjson.dumps) | broken_values() | broken_bytes()
+ANY_BODY = any_body(BODIES)
 
 
 @settings(max_examples=25, deadline=None)

@@ -19,8 +19,8 @@ from scorer.files.local_files import LocalFiles
 from scorer.inputs.formats import format_of
 from scorer.inputs.formats.protocol import Wanted
 from scorer.inputs.identity import same_rows
-from scorer.inputs.patience import PATIENCE_S
 from scorer.inputs.pieces import Batch, ReadStalled
+from scorer.inputs.read_retry import PATIENCE_S
 from scorer.inputs.shard_reader import read_shard
 from scorer.inputs.shards import first_look
 from scorer.inputs.source import Columns, Reader

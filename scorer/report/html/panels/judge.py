@@ -12,7 +12,8 @@ from scorer.report.html.panels.statistics import statistics
 from scorer.report.html.scale import axis, beside, ends
 from scorer.report.html.svg import Plot, drawing, file
 from scorer.report.html.tables import figure, head, plain_table, table
-from scorer.report.page.data import Confusion, Judge, Rows, Scatter
+from scorer.report.page.data import Confusion, Judge, Scatter
+from scorer.report.page.row_list import Rows
 
 
 def judge(values: Judge, first: str, marks: Marks) -> Html:

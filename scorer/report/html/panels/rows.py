@@ -8,7 +8,7 @@ from scorer.report.html.elements import Html, join, name, tag
 from scorer.report.html.figures import count, number
 from scorer.report.html.marks import Marks
 from scorer.report.html.panels.frame import command, notes, panel
-from scorer.report.page.data import Card, RowId, RowList, Tab
+from scorer.report.page.row_list import Card, RowId, RowList, Tab
 
 
 def rows(values: RowList, cards: Iterable[Html], kept: Mapping[RowId, Card], marks: Marks, places: int) -> Html:

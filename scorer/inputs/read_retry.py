@@ -22,7 +22,7 @@ def is_systems(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
-class Patience:
+class ReadRetry:
     """The pauses between reads of `path` while the system fails."""
 
     def __init__(self, path: str) -> None:
@@ -51,7 +51,7 @@ def with_retries(path: str, act: Callable[[], T]) -> T:
 
     What will not pass (no such file, no permission) is raised at once.
     """
-    patience = Patience(path)
+    patience = ReadRetry(path)
     while True:
         try:
             return act()

@@ -7,7 +7,7 @@ from scorer.job.scoring import Range, Scoring
 from scorer.limits.live_settings import LiveSettings
 
 
-class UnderWay:
+class CurrentPass:
     """The scoring of the present pass. Before the first one, each call changes the flags alone.
 
     `drain` is set once the run is to stop; `halt` once no further row is to be begun, whatever the reason.
