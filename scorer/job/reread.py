@@ -105,11 +105,11 @@ def reread(
             renew(plan, files, layout, there)
     finally:
         lock.release()
-    mended = (
+    advice = (
         f"The replies are still there: `scorer reread {out} --set judge.KEY=VALUE` reads them by another rule, or the "
         "one before, and costs nothing."
     )
-    return within_share(status(files, layout.out), plan.spec.limits.max_failed_share, mended)
+    return within_share(status(files, layout.out), plan.spec.limits.max_failed_share, advice)
 
 
 def _places(files: Files, manifest: Manifest, out: str) -> dict[str, Shard]:
