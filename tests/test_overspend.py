@@ -301,7 +301,7 @@ def test_workers_keep_the_bound_of_a_cap_at_every_start(
     """The bound grows from the fifth worker on. Where no bill is known, reservations count, and nothing is beyond."""
     hostile, before = judge(), 0
     for cap in caps:
-        books = start(tmp_path, hostile, workers=(workers, in_this_process(monkeypatch, hostile)), max_tokens=cap)
+        totals = start(tmp_path, hostile, workers=(workers, in_this_process(monkeypatch, hostile)), max_tokens=cap)
         assert before < hostile.tokens <= max(before, cap) + beyond * max(OPENING, workers) * hostile.worst[0]
-        assert books.tokens >= hostile.tokens
+        assert totals.tokens >= hostile.tokens
         before = hostile.tokens
