@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
+from publish.lakes import Lake
 from support.clock import run as virtually
+from support.command import PATIENCE_S, started
 from support.outputs import Output
+from support.warm_starts import WarmProcess
 
 from scorer.output.manifest import load, new_id, save
 
@@ -35,3 +39,15 @@ def run_of(made: Output) -> str:
 def expected(made: Output) -> list[tuple[str, str, int]]:
     """The identities of all its rows, sorted."""
     return sorted((run_of(made), shard.path, row) for shard in made.shards for row in range(shard.rows))
+
+
+def begin(made: Output, lake: Lake) -> WarmProcess:
+    """A command that publishes."""
+    return started("publish", made.layout.out, "--to", lake.address, **lake.environment)
+
+
+def end(process: WarmProcess) -> int:
+    with process:
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (0, -signal.SIGKILL), said
+    return process.returncode

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from publish.lakes import IcebergLake, Lake, keys
-from publish.runs import expected, output
+from publish.runs import begin, end, expected, output
 from support.clock import run as virtually
-from support.command import PATIENCE_S, started
-from support.outputs import Output
-from support.warm_starts import WarmProcess
+from support.command import PATIENCE_S
 
 from scorer.files.local_files import LocalFiles
 from scorer.publish.publish import publish
@@ -76,38 +71,6 @@ def test_publish_recovers_from_a_kill_at_any_step_of_a_replacement(tmp_path: Pat
                 publish(LocalFiles(), made.layout.out, table.address)
     assert generations[1::2] == [1] * STEPS
     assert generations[0] == 0, "it died before it wrote"
-
-
-def begin(made: Output, lake: Lake) -> WarmProcess:
-    """A command that publishes."""
-    return started("publish", made.layout.out, "--to", lake.address, **lake.environment)
-
-
-def end(process: WarmProcess) -> int:
-    with process:
-        _, said = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode in (0, -signal.SIGKILL), said
-    return process.returncode
-
-
-def test_publish_recovers_from_kill_9_at_random_moments(tmp_path: Path, lake: Lake) -> None:
-    """Slow: the real command, really killed."""
-    made = output(tmp_path / "a", *[20] * 6)
-    draw = random.Random(6)
-    first = output(tmp_path / "b", 1)
-    began = time.monotonic()
-    end(begin(first, lake))
-    start_up = time.monotonic() - began
-    kills = 0
-    for _ in range(3):
-        process = begin(made, lake)
-        time.sleep(start_up * draw.uniform(0.8, 1.4))
-        process.kill()
-        kills += end(process) == -signal.SIGKILL
-    publish(LocalFiles(), made.layout.out, lake.address)
-    assert keys(lake.library()) == sorted(expected(made) + expected(first))
-    assert publish(LocalFiles(), made.layout.out, lake.address).committed == 0
-    assert sum(lake.commits()) == 1 + 6, f"{kills} kills"
 
 
 def test_racing_publishers_commit_each_shard_once(tmp_path: Path, lake: Lake) -> None:

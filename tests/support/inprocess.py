@@ -25,6 +25,7 @@ from scorer.errors import Interrupted
 from scorer.files.local_files import LocalFiles
 from scorer.job.by_hand import ByHand
 from scorer.job.callbacks import Callbacks
+from scorer.job.distributed_scoring import MakeLauncher
 from scorer.job.forget import Choice
 from scorer.job.job import Job
 from scorer.job.retry import Retry
@@ -83,6 +84,8 @@ class Run:
         self.models: list[dict[str, Any]] = []
         """Instead of the one model: those of a panel."""
         self.limits: dict[str, Any] = {}
+        self.workers: MakeLauncher | None = None
+        """Starts two workers, where a test has some."""
         self.shards: dict[str, range] = {}
         self.patterns = [f"{root}/in/*.parquet"]
         self._keep = list(keep)
@@ -128,6 +131,8 @@ class Run:
             make_api=self.provider,
             by_hand=self.hand,
             callbacks=Callbacks(say=self.said.append),
+            workers=1 if self.workers is None else 2,
+            launcher=self.workers,
         )
 
     def run(

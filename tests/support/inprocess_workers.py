@@ -13,13 +13,17 @@ from scorer.build.assemble import make_client
 from scorer.files.local_files import LocalFiles
 from scorer.job.distributed_scoring import MakeLauncher
 from scorer.types import Transport
+from scorer.workers import messages
 from scorer.workers.coordinator import Coordinator
 from scorer.workers.messages import Answer, Hello, Report
 from scorer.workers.worker import Worker
 
+ENDS_S = 600.0
+"""A run is over by then, on the loop's clock."""
+
 
 class InThisProcess:
-    """A launcher whose wire to a worker is a call that takes a millisecond."""
+    """A launcher whose wire to a worker is a call that takes a millisecond; messages are encoded and decoded."""
 
     def __init__(self, owner: Coordinator, wall_s: Callable[[], float]) -> None:
         self._owner, self._wall_s = owner, wall_s
@@ -27,9 +31,12 @@ class InThisProcess:
     async def run_worker(self, hello: Hello) -> str | None:
         async def exchange(report: Report) -> Answer:
             await asyncio.sleep(0.001)
-            return await self._owner.answer(hello.worker, report)
+            assert now() < ENDS_S, "a run that goes on for ever"
+            told = messages.report(messages.packed(report))
+            return messages.answer(messages.packed(await self._owner.answer(hello.worker, told)))
 
-        await Worker(hello, LocalFiles(), exchange, offload=inline, wall_s=self._wall_s, lived_s=now).run()
+        known = messages.hello(messages.packed(hello))
+        await Worker(known, LocalFiles(), exchange, offload=inline, wall_s=self._wall_s, lived_s=now).run()
         return None
 
     def dismiss(self) -> None:

@@ -21,7 +21,6 @@ from support.command import (
     own_score,
     run_file,
     scorer,
-    scores,
     shard,
     standing,
     started,
@@ -170,34 +169,28 @@ def test_workers_end_with_their_owner_and_any_number_resumes(judge: RehearsalPro
     assert judge.stats()["paid_again"] <= 2 * IN_FLIGHT + 5 * 2 * FLUSH_ROWS
 
 
-@pytest.mark.parametrize(("cap", "most"), [("max_tokens", 9_000), ("max_usd", 0.01)])
-def test_workers_keep_cap_as_billed_by_judge_across_kills(
-    cap: str, most: float, judge: RehearsalProcess, tmp_path: Path
-) -> None:
+def test_workers_keep_cap_as_billed_by_judge_across_kills(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: a worker killed half-way, the budget spent, and one more start that has nothing left to spend."""
     shard(tmp_path / "in/a.parquet", ROWS)
     # However loaded the machine is, no reply comes too late, and only the kill leaves bills unknown.
-    tables = {**SMALL_STEPS, "model": {"timeout_s": 50.0}, "limits": {"concurrency": 8, cap: most}}
+    tables = {**SMALL_STEPS, "model": {"timeout_s": 50.0}, "limits": {"concurrency": 8, "max_usd": 0.01}}
     run = run_file(tmp_path, judge.url, **tables)
     with started("run", run, "--workers", 2, "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 60)
         os.kill(workers_of(process.pid)[0], signal.SIGKILL)
         stopped = ended(process)
     assert stopped.code == 3, stopped.err
-    assert f"limits.{cap} = {most:g} is used up" in stopped.err
+    assert "limits.max_usd = 0.01 is used up" in stopped.err
     stats = judge.stats()
-    prompt, output = stats["prompt_tokens"], stats["completion_tokens"]
-    spent = prompt + output if cap == "max_tokens" else (prompt + 2 * output) / 1e6
-    assert spent <= most
+    assert (stats["prompt_tokens"] + 2 * stats["completion_tokens"]) / 1e6 <= 0.01
     ledger = totals(LocalFiles(), f"{tmp_path}/out/ledger")
     # What the killed one may have spent: its requests in flight, and those written ahead, more on a slow disk.
     assert ledger.maybe_requests <= 2 * 8
-    used, worst = (ledger.tokens, 400) if cap == "max_tokens" else (ledger.money_pico / 1e12, 0.0005)
-    assert most - worst < used <= most  # what is left is less than the worst case of the next
+    assert 0.0095 < ledger.money_pico / 1e12 <= 0.01  # what is left is less than the worst case of the next
     assert scorer("run", run, "--workers", 2).code == 3
     assert judge.stats()["requests"] - stats["requests"] <= 1
     judge.configure(latency_median_s=0.0)
-    assert scorer("run", run, "--set", f"limits.{cap}={most * 10:g}").code == 0
+    assert scorer("run", run, "--set", "limits.max_usd=0.1").code == 0
     whole(tmp_path, ROWS)
 
 
@@ -272,25 +265,6 @@ def test_worker_bug_shows_full_traceback(judge: RehearsalProcess, tmp_path: Path
     assert "RuntimeError: a bug" in ran.err
 
 
-def test_worker_fails_only_row_on_which_judge_raises(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: two processes start."""
-    ran = with_my_judge(
-        tmp_path,
-        judge.url,
-        "from scorer.judges.rating import Rating\n"
-        "class Mine(Rating):\n"
-        "    def __call__(self, row):\n"
-        "        if row.number == 15:\n"
-        "            raise RuntimeError('a bug')\n"
-        "        return (yield from super().__call__(row))\n",
-    )
-    assert ran.code == 0, ran.err
-    rows = scores(tmp_path)
-    assert [row["row"] for row in rows if row["error"] is not None] == [15]
-    assert rows[15]["error"] == "Unreadable"
-    assert "RuntimeError: a bug (__call__, line 5)" in rows[15]["error_detail"]
-
-
 def test_run_ends_when_workers_keep_dying(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: three processes that end as soon as they start."""
     ran = with_my_judge(
@@ -307,20 +281,6 @@ def test_run_ends_when_workers_keep_dying(judge: RehearsalProcess, tmp_path: Pat
     assert ran.code == 1
     assert "was killed by signal 9" in ran.err
     assert "Traceback" not in ran.err
-
-
-def test_workers_retry_failed_rows(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: a run that fails some rows, and a retry that mends them."""
-    judge.configure(refuse="r[0-9]*7\\]")
-    shard(tmp_path / "in/a.parquet", 100)
-    tables = {**SMALL_STEPS, "limits": {"concurrency": 8, "max_failed_share": 0.5}}
-    assert scorer("run", run_file(tmp_path, judge.url, **tables)).code == 0
-    assert sum(row["error"] == "Refused" for row in scores(tmp_path)) == 10
-    judge.configure(refuse="")
-    again = scorer("retry", tmp_path / "out", "--workers", 2, "--json")
-    assert again.code == 0, again.err
-    whole(tmp_path, 100)
-    assert sum(row["generation"] == 1 for row in scores(tmp_path)) == 10
 
 
 def test_workers_read_recorded_replies(tmp_path: Path) -> None:
@@ -354,26 +314,3 @@ def test_workers_option_refuses_zero(tmp_path: Path) -> None:
     ran = scorer("run", tmp_path / "run.toml", "--workers", 0)
     assert ran.code == 2
     assert "--workers" in ran.err
-
-
-def test_workers_mark_unreadable_rows_damaged_and_retry_them_once_shard_is_restored(
-    judge: RehearsalProcess, tmp_path: Path
-) -> None:
-    """Slow: two processes start, and one more reads on."""
-    for number in range(2):
-        shard(tmp_path / f"in/{number}.parquet", 100, first=number * 100)
-    run = run_file(tmp_path, judge.url, **SMALL_STEPS)
-    with started("run", run, "--workers", 2, "--quiet") as process:
-        wait_until(lambda: judge.stats()["rows_paid"] >= 20)
-        ended(process, signal.SIGKILL)
-    wait_until(lambda: judge.stats()["in_flight"] == 0)
-    whole_shard = (tmp_path / "in/1.parquet").read_bytes()
-    (tmp_path / "in/1.parquet").write_bytes(whole_shard[:4] + bytes(200) + whole_shard[204:])
-    ran = scorer("run", run, "--workers", 2)
-    assert ran.code == 6, ran.err
-    assert "Damaged" in ran.err
-    assert "1.parquet" not in ran.out
-    (tmp_path / "in/1.parquet").write_bytes(whole_shard)
-    assert scorer("retry", tmp_path / "out", "--error", "Damaged", "--workers", 2).code == 0
-    whole(tmp_path, 200)
-    assert judge.stats()["paid_again"] <= IN_FLIGHT + 2 * 2 * FLUSH_ROWS
