@@ -126,21 +126,21 @@ class Totals:
     def _cache_shares(self, model: Model, case: int, *, cached: bool | None) -> tuple[float, float]:
         """The shares of prompt tokens that are read and written, in a cache that requests name or the server's own.
 
-        Of the latter, the low case has as much read as finished rows had, or as prompts share with the one before
-        where the provider needs no request for it; the worst case has nothing.
+        Of the latter, the low case has as much read as finished rows had, or as prompts share with the one before,
+        unless finished rows had nothing; the worst case has nothing.
         """
         seen = self._seen_caches.get(model.alias)
         asked = model.cache == "auto" if cached is None else cached
         known = self._cached
+        told = (known.high, known.value, 0.0)[case] if known is not None and cached is None else 0.0
         if seen is not None and asked:
             read, written = seen.shares(case)
-            told = (known.high, known.value, 0.0)[case] if known is not None and cached is None else 0.0
             return max(read, min(told, 1.0 - written)), written
-        if cached is not None or model.cache == "auto" or case == 2:
+        if cached is not None or model.cache == "auto":
             return 0.0, 0.0
-        prefix = self._prefix if seen is None and model.mode == "online" else 0.0
-        low = max(prefix, known.high if known is not None else 0.0)
-        return (min(1.0, low) if case == 0 else known.value if known is not None else 0.0), 0.0
+        if case == 0 and seen is None and model.mode == "online" and (known is None or known.high):
+            told = max(told, self._prefix)  # next to one another rows share more than those of a sample
+        return min(1.0, told), 0.0
 
     def _lasting(self, model: Model) -> bool:
         seen = self._seen_caches.get(model.alias)
