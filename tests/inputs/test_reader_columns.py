@@ -21,8 +21,6 @@ from scorer.output.tables import to_table
 from scorer.types import Result, Score
 
 TEXTS = ["plain", None, "", "ünï ✓ 漢字 🦜", "x" * 100, "plain"]
-
-
 TEXT_TYPES = {
     "string": pa.array(TEXTS, pa.string()),
     "large_string": pa.array(TEXTS, pa.large_string()),

@@ -3,117 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rereads import APART, BOTH, NOW_S, PAID, Client, Said, again, found, score, tree, whole
 
-from scorer import scan_scores
 from scorer.build.assemble import Assembled
 from scorer.build.plan import check
 from scorer.cli.app import _exit_code
 from scorer.client.providers.openai import OpenAI
 from scorer.engine.replay import Answers, replay
-from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, StorageError, Unreadable
+from scorer.errors import BudgetSpent, OutputError, RowError, SpecError, Unreadable
 from scorer.files.local_files import LocalFiles
 from scorer.job.job import Job
-from scorer.job.reread import reread
 from scorer.job.retry import Retry
 from scorer.judges.rating import Rating
-from scorer.output.layout import Layout
-from scorer.output.manifest import load
-from scorer.output.verify.folder import verify
 from scorer.processes.event_loop import on_loop
-from scorer.types import (
-    Completion,
-    Reply,
-    Request,
-    Row,
-    Score,
-)
-from scorer.usage import (
-    Spent,
-)
-
-Said = str | RowError | BudgetSpent | bytes
-NOW_S = 1_700_000_000.0
-PAID = ["raw", "judge_model", "finish_reason", "prompt_tokens", "completion_tokens", "cost_microusd", "attempts"]
-
-
-class Client:
-    """Says what the table has for a row's id: a text, a whole reply, or an error."""
-
-    def __init__(self, says: Mapping[str, Said]) -> None:
-        self.says = says
-        self.asked = 0
-
-    async def complete(self, request: Request) -> Completion:
-        self.asked += 1
-        said = self.says[request.messages[-1].content.split()[0]]
-        if isinstance(said, Exception):
-            raise said
-        spent = Spent(1, 0.0, 0.1, None, 5_000_000)  # no usage: the ledger of this test holds none
-        body = said if isinstance(said, bytes) else b""
-        text = said if isinstance(said, str) else ""
-        return Completion(text, "length" if text.endswith("...") else "stop", "gpt", None, None, body, spent)
-
-
-def score(
-    folder: Path,
-    says: Mapping[str, Said],
-    *,
-    judge: Mapping[str, Any] | None = None,
-    retry: Retry | None = None,
-    **output: Any,
-) -> Client:
-    """Scores two shards, each with a half of `says`, into folder/out."""
-    client = Client(says)
-    ids = list(says)
-    for name, some in (("a", ids[: len(ids) // 2]), ("b", ids[len(ids) // 2 :])):
-        path = folder / f"in/{name}.parquet"
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            pq.write_table(pa.table({"id": some, "text": some}), path)
-
-    async def connect(*_: object) -> Assembled:
-        return Assembled(client, [], 1, [])
-
-    plan = check(tree(folder, judge or {}, **output))
-    on_loop(Job(plan, LocalFiles(), connect=connect).run(retry))
-    return client
-
-
-def tree(folder: Path, judge: Mapping[str, Any], **output: Any) -> dict[str, Any]:
-    return {
-        "input": {"shards": [f"{folder}/in/*.parquet"], "id": "id"},
-        "judge": {"prompt": "{id}", "attempts": 1, **judge},
-        "model": {"name": "gpt-4o-mini"},
-        "limits": {"max_failed_share": 1.0},
-        "output": {"path": f"{folder}/out", **output},
-    }
-
-
-def again(folder: Path, *sets: str, files: LocalFiles | None = None) -> None:
-    reread(files or LocalFiles(), f"{folder}/out", sets, wall_s=lambda: NOW_S)
-
-
-def found(folder: Path) -> pl.DataFrame:
-    return scan_scores(f"{folder}/out").sort("shard", "row").collect()
-
-
-def whole(folder: Path) -> bool:
-    return verify(LocalFiles(), f"{folder}/out").complete
-
-
-BOTH = {"r0": 'Score: 2\n{"score": 3}', "r1": "Score: 4", "r2": 'Score: 5\n{"score": 5}', "r3": "none"}
+from scorer.types import Completion, Reply, Request, Row, Score
+from scorer.usage import Spent
 
 
 def test_reread_with_another_rule_sends_no_request(tmp_path: Path) -> None:
@@ -186,68 +99,6 @@ def test_reread_of_an_unfinished_run_reads_finished_rows_only(tmp_path: Path) ->
     assert whole(tmp_path)
 
 
-class Failing(LocalFiles):
-    """A disk that is full from the n-th new file on, and that then deletes nothing."""
-
-    def __init__(self, left: int) -> None:
-        super().__init__()
-        self.left = left
-
-    def delete(self, path: str) -> None:
-        if self.left == 0:
-            raise StorageError("read-only")
-        super().delete(path)
-
-    @contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
-        if self.left == 0:
-            raise StorageError("full")
-        self.left -= 1
-        with super().create(path) as file:
-            yield file
-
-
-AGAIN = {"judge.read=json": [3, None, 5, None], "judge.scale=[1, 4]": [3, None, None, None]}
-"""The second rule comes on top of the first, which stands once it was begun."""
-
-
-@pytest.mark.parametrize("rule", AGAIN)
-@pytest.mark.parametrize("written", [1, 2, 3], ids=["run.json", "one shard", "both shards"])
-def test_reread_after_a_crash_is_finished_by_the_same_rule_or_another(tmp_path: Path, written: int, rule: str) -> None:
-    score(tmp_path, BOTH)
-    before = found(tmp_path)
-    with pytest.raises(StorageError):
-        again(tmp_path, "judge.read=json", files=Failing(written))
-    assert found(tmp_path).select("id", *PAID).equals(before.select("id", *PAID))
-    with pytest.raises(OutputError, match=r"is not finished\. End it first: `scorer reread"):
-        score(tmp_path, BOTH, judge={"read": "json"})
-    assert not whole(tmp_path)
-    again(tmp_path, rule)
-    assert found(tmp_path)["score"].to_list() == AGAIN[rule]
-    assert whole(tmp_path)
-
-
-def test_reread_that_fails_before_the_first_write_changes_nothing(tmp_path: Path) -> None:
-    score(tmp_path, BOTH)
-    before = found(tmp_path)
-    with pytest.raises(StorageError):
-        again(tmp_path, "judge.read=json", files=Failing(0))
-    assert found(tmp_path).equals(before)
-    assert whole(tmp_path)
-
-
-def test_reread_crash_before_old_segments_are_deleted_leaves_each_row_once(tmp_path: Path) -> None:
-    says: dict[str, Said] = {f"r{n}": f"wit: {n % 5 + 1}" for n in range(8)}
-    with pytest.raises(BudgetSpent):
-        score(tmp_path, {**says, "r1": BudgetSpent("enough")})
-    assert len(list(tmp_path.glob("out/scores/*"))) == 0
-    with pytest.raises(StorageError, match="read-only"):
-        again(tmp_path, 'judge.criteria=["wit"]', files=Failing(2))
-    again(tmp_path, 'judge.criteria=["wit", "wit2"]')
-    assert set(found(tmp_path)["error"]) == {"Unreadable"}
-    assert len(list(tmp_path.glob("out/segments/*/*"))) == 1
-
-
 BODY = {
     "model": "gpt",
     "choices": [
@@ -274,55 +125,6 @@ def test_reread_of_whole_replies_can_read_probabilities(tmp_path: Path) -> None:
     assert found(tmp_path)["score"].to_list() == [4, 4]
 
 
-def test_reread_of_reply_texts_refuses_to_read_probabilities(tmp_path: Path) -> None:
-    score(tmp_path, BOTH)
-    before = found(tmp_path)
-    with pytest.raises(SpecError, match=r'do not suffice for this reading.*keep_raw = "full"'):
-        again(tmp_path, "judge.read=expected")
-    assert found(tmp_path).equals(before)
-    assert whole(tmp_path)
-
-
-def test_reread_refuses_a_run_without_stored_replies(tmp_path: Path) -> None:
-    score(tmp_path, BOTH, keep_raw=False)
-    with pytest.raises(SpecError, match="lacks the replies of 4 rows"):
-        again(tmp_path, "judge.read=json")
-
-
-def test_reread_refuses_likelihood_which_reads_no_reply(tmp_path: Path) -> None:
-    says = {"r0": "x", "r1": "y"}
-    score(tmp_path, says)
-    path = tmp_path / "out/run.json"
-    manifest = json.loads(path.read_text())
-    for table in (manifest["spec"], manifest["covered"]):
-        table["judge"] = {"kind": "likelihood", "prompt": "{id}", "response": "text"}
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(SpecError, match="reads no reply"):
-        again(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("sets", "says"),
-    [
-        (["model.name=x"], "--set model.name=x: reread changes how replies are read"),
-        (["judge.prompt=Other {id}"], "--set judge.prompt=Other {id}: this key changes the requests"),
-        (["judge.kind=likelihood"], "--set judge.kind=likelihood: this key changes the requests"),
-        (["judge.read=tea"], "'tea' is unknown"),
-        (["judge.read"], "is not key.path=value"),
-    ],
-)
-def test_reread_refuses_keys_that_change_the_requests(
-    tmp_path: Path, sets: Sequence[str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    score(tmp_path, BOTH)
-    options = [word for item in sets for word in ("--set", item)]
-    assert _exit_code(["reread", f"{tmp_path}/out", *options]) == 2
-    assert says in capsys.readouterr().err
-
-
-APART = {"criteria": ["wit", "tact"], "ask_criteria": "apart"}
-
-
 def test_reread_of_criteria_apart_reads_each_reply_as_before_with_other_weights(tmp_path: Path) -> None:
     score(tmp_path, {"r0": "Score: 2", "r1": "Score: 4"}, judge={**APART, "scale": [1, 5]})
     path = tmp_path / "out" / "scores" / "a.parquet"
@@ -330,31 +132,6 @@ def test_reread_of_criteria_apart_reads_each_reply_as_before_with_other_weights(
     again(tmp_path, "judge.scale=[0, 5]", "judge.weights=[1, 0]")
     assert pq.read_table(path)["score_wit"].to_pylist() == table["score_wit"].to_pylist()
     assert whole(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("judge", "sets", "says"),
-    [
-        (APART, "judge.criteria=['tact', 'wit']", "tact, wit would be given the replies about others"),
-        (APART, "judge.criteria=['wit']", "the stored replies of a row are about wit, tact"),
-        (APART, "judge.ask_criteria=together", "this key changes the requests"),
-        ({**APART, "samples": 2}, "judge.samples=1", "the stored replies of a row are 2 to each question"),
-        (
-            {"kind": "pairwise", "prompt": "{first} {second}", "a": "id", "b": "text", "samples": 2},
-            "judge.samples=1",
-            "with 1 a question would be given another one's replies",
-        ),
-    ],
-)
-def test_reread_refuses_what_would_give_a_reply_to_another_question(
-    tmp_path: Path, judge: dict[str, Any], sets: str, says: str
-) -> None:
-    prompt = {"prompt": "{id}"} if "kind" not in judge else {}
-    score(tmp_path, {"r0": "Score: 2", "r1": "Verdict: A"}, judge={**prompt, **judge})
-    before = found(tmp_path)
-    with pytest.raises(SpecError, match=says):
-        again(tmp_path, sets)
-    assert found(tmp_path).equals(before)
 
 
 def test_reread_command_prints_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -366,28 +143,6 @@ def test_reread_command_prints_the_status(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "none").exists()
 
 
-def test_reread_that_fails_too_many_rows_exits_with_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    score(tmp_path, {"r0": "Score: 4", "r1": "Score: 4"})
-    path = tmp_path / "out/run.json"
-    path.write_text(path.read_text().replace('"max_failed_share": 1.0', '"max_failed_share": 0.1'))
-    assert _exit_code(["reread", f"{tmp_path}/out", "--set", "judge.read=json"]) == 6
-    said = capsys.readouterr().err
-    assert f"scorer reread {tmp_path}/out --set" in said, "what costs nothing"
-    assert "retry" not in said, "which would pay for the rows again"
-
-
-def test_reread_that_cannot_read_leaves_an_unfinished_retry_open(tmp_path: Path) -> None:
-    score(tmp_path, BOTH, keep_raw=False)
-    with pytest.raises(BudgetSpent):
-        score(tmp_path, dict.fromkeys(BOTH, BudgetSpent("enough")), retry=Retry(), keep_raw=False)
-    with pytest.raises(SpecError, match="lacks the replies"):
-        again(tmp_path, "judge.read=json")
-    manifest = load(LocalFiles(), Layout(f"{tmp_path}/out"))
-    assert manifest is not None
-    assert manifest.open_revision is not None
-    assert manifest.open_revision.kind == "retry"
-
-
 def test_retry_after_reread_scores_the_rows_that_the_new_rule_cannot_read(tmp_path: Path) -> None:
     score(tmp_path, BOTH)
     again(tmp_path, "judge.read=json")
@@ -395,16 +150,6 @@ def test_retry_after_reread_scores_the_rows_that_the_new_rule_cannot_read(tmp_pa
     assert client.asked == 2
     assert found(tmp_path).select("score", "generation").rows() == [(3, 1), (1, 2), (5, 1), (1, 2)]
     assert whole(tmp_path)
-
-
-def test_reread_refuses_a_folder_in_use(tmp_path: Path) -> None:
-    score(tmp_path, BOTH)
-    held = LocalFiles().lock(f"{tmp_path}/out/lock", "somebody")
-    try:
-        with pytest.raises(OutputError, match="in use by somebody"):
-            again(tmp_path, "judge.read=json")
-    finally:
-        held.release()
 
 
 REPLIES = st.sampled_from(["4", "Score: 2", "none", "3/5", '{"score": 1}', "", "4 or 5"])

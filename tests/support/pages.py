@@ -21,11 +21,7 @@ from scorer.report.page.data import Answer, ErrorCount, How, Notice, Page, RunFa
 from scorer.report.page.row_list import RowList, Rows, Tab, Text, Verdict
 
 SYSTEMS = ("atlas-2-72b", "cobalt-large", "finch-8b-instruct", "harbor-13b-chat", "juniper-7b", "mistral-ft-0912")
-
-
 TASKS = ("summary", "dialogue", "translation", "code review", "open question")
-
-
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",
     '<img src=x onerror="window.hacked = 1">',

@@ -398,8 +398,6 @@ def test_openai_setup_error_names_setting_to_change() -> None:
 
 BODIES = [one["reply"]["body"].encode() for path in OURS for one in orjson.loads(path.read_bytes())["exchange"]]
 STATUSES = st.sampled_from([200, 200, 200, 204, 301, 400, 401, 404, 422, 429, 500, 599])
-
-
 ANY_BODY = any_body(BODIES)
 
 
