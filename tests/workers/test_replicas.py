@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from pathlib import Path
 
 import pytest
 from support.clock import run
-from support.command import JUDGE, ended, run_file, scores, shard, started, wait_until
 from together import Mate, broker_of, holds, mate, now
 
-from scorer.client.fleet import READ_S
 from scorer.limits import Billing, Demand, EndpointDown, LocalLimiter, Outcome, RateLimits
 from scorer.limits.live_settings import LiveSettings
-from scorer.rehearsal.process import RehearsalProcess
 
 DONE = Outcome(Billing.NOTHING, alive=True)
 NEED = Demand(0, 0, worst_tokens=0)
@@ -97,28 +92,3 @@ def test_a_replica_that_left_is_reported_until_its_requests_ended_and_then_forgo
             assert second.concurrency == 3, "what a person sets is divided among those that are there"
 
     run(whole())
-
-
-@pytest.mark.slow
-def test_workers_follow_a_file_that_changes_while_they_run(tmp_path: Path) -> None:
-    """Slow: real processes. The first judge leaves the file, and a second one comes."""
-    shard(tmp_path / "in/a.parquet", 250)
-    judges = tmp_path / "judges.txt"
-    config = JUDGE.changed({"latency_median_s": 0.15})
-    with RehearsalProcess(config) as one, RehearsalProcess(config) as two:
-        judges.write_text(f"{one.url}\n")
-        run_toml = run_file(tmp_path, one.url, limits={"concurrency": 8})
-        run_toml.write_text(run_toml.read_text().replace(f'base_url = "{one.url}"', f'base_urls = "file:{judges}"'))
-        with started("run", run_toml, "--workers", 2, "--json") as process:
-            wait_until(lambda: one.stats()["requests"] > 30)
-            judges.write_text(f"# the first one is shut down\n{two.url}\n")
-            written_at = time.monotonic()
-            wait_until(lambda: two.stats()["requests"] > 10 and time.monotonic() - written_at > READ_S + 0.5)
-            left = one.stats()["requests"]
-            done = ended(process)
-        assert done.code == 0, done.err
-        assert one.stats()["requests"] == left
-        assert max(judge.stats()["max_in_flight"] for judge in (one, two)) == 8
-        paid = [judge.stats()["rows_paid"] for judge in (one, two)]
-    assert sum(paid) == 250
-    assert sorted(row["id"] for row in scores(tmp_path)) == sorted(f"r{number}" for number in range(250))

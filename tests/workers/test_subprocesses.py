@@ -194,19 +194,6 @@ def test_workers_keep_cap_as_billed_by_judge_across_kills(judge: RehearsalProces
     whole(tmp_path, ROWS)
 
 
-def test_workers_together_keep_declared_rates(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: four seconds of requests at the pace of a minute."""
-    judge.configure(requests_per_minute=3000.0)
-    shard(tmp_path / "in/a.parquet", 200)
-    limits = {"concurrency": 64, "requests_per_minute": 3000}
-    ran = scorer("run", run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits}), "--workers", 2)
-    assert ran.code == 0, ran.err
-    stats = judge.stats()
-    assert stats["r429"] == 0
-    arrivals = [requests for _, requests, *_ in stats["timeline"]]
-    assert max(arrivals) <= 50 * 1.35  # a second's worth, and the burst
-
-
 def test_workers_finish_started_rows_on_ctrl_c_and_leave_on_second(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two starts that are stopped, and one that ends."""
     shard(tmp_path / "in/a.parquet", ROWS)
