@@ -21,6 +21,7 @@ from scorer.engine.dedupe import AnswerCache
 from scorer.files.files import Files
 from scorer.frozen import dataclass
 from scorer.html_tables import facts_html
+from scorer.inputs.one_table import check_one_table
 from scorer.inputs.shards import empty_entries, find, first_look, linked, not_taken
 from scorer.job.canary_estimate import CanaryEstimate, canary_estimate
 from scorer.job.cascade_advice import cascade_advice
@@ -143,6 +144,7 @@ def estimate(
     where = plan.spec.input.where
     first = first_look(files, found, names, plan.needed, plan.columns.kept, where=where, settled=False)
     shards = first.shards
+    check_one_table(files, (), shards, plan.columns.kept)
     asked = Asked(plan, files, shards, sample)
     rows = asked.rows
     model = plan.spec.all_models[0]

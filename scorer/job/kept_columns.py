@@ -18,6 +18,7 @@ from scorer.files.arrow_take import take
 from scorer.files.files import Files
 from scorer.inputs.column_windows import ColumnWindows
 from scorer.inputs.identity import schema_now
+from scorer.inputs.one_table import uncommon_types
 from scorer.inputs.shards import kept_types, missing_columns
 from scorer.job.start import stored_spec
 from scorer.output import segments as seg
@@ -74,7 +75,7 @@ def _checked(plan: RunPlan, files: Files, shards: Sequence[Shard]) -> dict[str, 
                 f"{shard.path} has no column {', '.join(map(repr, missing))}, which input.keep asks for. It has: "
                 f"{', '.join(schema.names[:20])}."
             )
-    if problems:
+    if problems := problems or uncommon_types(schemas, plan.columns.kept, schemas):
         raise InputError("\n".join(problems))
     return schemas
 

@@ -12,6 +12,7 @@ from scorer.errors import OutputError
 from scorer.files.files import Files
 from scorer.files.router import is_remote
 from scorer.frozen import replace
+from scorer.inputs.one_table import check_one_table
 from scorer.inputs.shards import empty_entries, find, first_look, linked, not_taken
 from scorer.job.forget import ALL, Choice, forget, remember, set_aside_shard
 from scorer.job.recovery import Say, load_or_rebuild
@@ -74,6 +75,7 @@ def open_manifest(
     names = stems([stat.path for stat in new], {shard.stem: shard.path for shard in (*known, *gone)})
     where, alone = plan.spec.input.where, not known
     fresh = first_look(files, new, names, plan.needed, plan.columns.kept, where=where, alone=alone, say=say)
+    check_one_table(files, known, fresh.shards, plan.columns.kept)
     for message in (*empty, *not_taken(plan.spec.input.shards), *fresh.left_out):
         say(message)
     shards = (*known, *fresh.shards)
