@@ -17,7 +17,10 @@ from scorer.inputs.pieces import BATCH_BYTES, BATCH_ROWS, Batch, UnreadableRows
 from scorer.inputs.read_retry import is_systems, short
 
 MAGIC = b"ARROW1"
-END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+CONTINUED = b"\xff\xff\xff\xff"
+"""What each message of a stream begins with since Arrow 0.15 (2019)."""
+NO_MORE = b"\0\0\0\0"
+"""The length of a message that is none: the end of a stream, after CONTINUED where the stream has that."""
 
 
 class ArrowIpc:
@@ -29,12 +32,7 @@ class ArrowIpc:
         if size == 0:
             raise Unfinished("is empty")
         stream = not _is_file(file)
-        ends = END_OF_STREAM if stream else MAGIC
-        file.seek(max(0, size - len(ends)), io.SEEK_SET)
-        if file.read(len(ends)) != ends:
-            file.seek(0)
-            if stream:
-                pa.ipc.open_stream(pa.PythonFile(file, mode="r"))  # raises where it is no Arrow at all
+        if not (_has_end(file, size) if stream else _ends_with(file, size, MAGIC)):
             raise Unfinished("has no end of stream" if stream else "has no footer")
         schema = self.schema(file)
         narrow = min(range(len(schema)), key=lambda place: _width(schema.field(place).type), default=None)
@@ -79,6 +77,40 @@ def _is_file(file: BinaryIO) -> bool:
     begins = file.read(len(MAGIC))
     file.seek(0)
     return begins == MAGIC
+
+
+def _ends_with(file: BinaryIO, size: int, end: bytes) -> bool:
+    file.seek(max(0, size - len(end)))
+    return file.read(len(end)) == end
+
+
+def _has_end(file: BinaryIO, size: int) -> bool:
+    """Whether a stream is whole. Raises one of DAMAGE where it is no Arrow at all.
+
+    The last message of a stream of before 2019 may end like the stream: its messages are read.
+    """
+    file.seek(0)
+    continued = file.read(len(CONTINUED)) == CONTINUED
+    if continued and _ends_with(file, size, CONTINUED + NO_MORE):
+        return True
+    file.seek(0)
+    pa.ipc.open_stream(pa.PythonFile(file, mode="r"))
+    if continued:
+        return False
+    file.seek(0)
+    messages = pa.ipc.MessageReader.open_stream(pa.PythonFile(file, mode="r"))
+    end = 0
+    try:
+        while True:
+            messages.read_next_message()
+            end = file.tell()
+    except StopIteration:
+        file.seek(end)
+        return file.read() == NO_MORE
+    except DAMAGE as error:
+        if is_systems(error):
+            raise
+        return False
 
 
 def _reader(file: BinaryIO, fields: Sequence[int] | None) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from scorer.inputs.formats.arrow_ipc import ArrowIpc
 from scorer.inputs.formats.byte_stream import HashedFile
-from scorer.inputs.formats.protocol import Wanted
+from scorer.inputs.formats.protocol import Unfinished, Wanted
 
 TABLE = pa.table({"id": list(range(5)), "text": list("abcde")})
 
@@ -55,3 +55,19 @@ def test_a_run_end_encoded_column_is_read_and_kept_as_its_values(tmp_path: Path)
         pieces: list[Any] = list(ArrowIpc().batches(file, Wanted(["text", "task"], 5)))
     columns = [piece.rows.batch.column("task") for piece in pieces]
     assert pa.chunked_array(columns).equals(pa.chunked_array([["x", "x", None, None, None]]))
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_a_stream_is_whole_with_its_end_and_unfinished_wherever_it_is_cut(legacy: bool) -> None:
+    """A stream of before 2019 ends with zeros, as the bytes of its last batch do."""
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, TABLE.schema, options=pa.ipc.IpcWriteOptions(use_legacy_format=legacy)) as writer:
+        writer.write_table(TABLE, max_chunksize=2)
+    whole = out.getvalue()
+    found = ArrowIpc().look(io.BytesIO(whole), len(whole))
+    assert (found.rows, found.ended) == (5, True)
+    assert rows_of(io.BytesIO(whole)) == list("abcde")
+    schema = len(TABLE.schema.serialize())
+    for size in range(schema, len(whole)):
+        with pytest.raises(Unfinished):
+            ArrowIpc().look(io.BytesIO(whole[:size]), size)
