@@ -29,10 +29,10 @@ def scan_scores(
 
     `out` is the output folder or the run file. The columns begin with id, kept columns, scores, reason and error; with
     `join_input` the input's other columns come last. One whose name a result column has is `input_<name>`. They are
-    null for rows whose shard cannot be found, and left out where no shard can be. Sealed shards come first, and the
-    rows of each shard are in order. Where shards differ in the type of a kept column, it has the smallest type that
-    holds all of them (of an integer and a text: text). In files of an earlier version the judge's `model` is
-    `judge_model`, and a column that they lack is null.
+    null for rows whose shard cannot be found, and left out where no shard can be, or where no type holds those of all
+    shards. Sealed shards come first, and the rows of each shard are in order. Where shards differ in the type of a kept
+    column, it has the smallest type that holds all of them (of an integer and a text: text). In files of an earlier
+    version the judge's `model` is `judge_model`, and a column that they lack is null.
 
     Of several folders, a list or a dict by name, the result columns are `<name>.<column>` in one table, null where a
     folder has no result for the row (`scorer.output.scan_folders`).

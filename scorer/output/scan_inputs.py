@@ -25,7 +25,8 @@ def scan_inputs(shards: Sequence[Shard]) -> pl.LazyFrame | None:
     """The input rows of these shards and the columns `INPUT_KEY`; None where there are none.
 
     Where shards differ in their columns, one that a shard lacks is null for its rows, and one of several types has the
-    smallest type that holds all of them. Raises OSError or one of polars' errors where a file cannot be read.
+    smallest type that holds all of them; where there is none, it is left out. Raises OSError or one of polars' errors
+    where a file cannot be read.
     """
     alike: dict[tuple[tuple[str, pl.DataType], ...], dict[str, Shard]] = {}
     scans = []
@@ -41,7 +42,30 @@ def scan_inputs(shards: Sequence[Shard]) -> pl.LazyFrame | None:
         else:
             group[shard.place] = shard
     scans += [_scan_alike(group) for group in alike.values() if group]
-    return pl.concat(scans, how="diagonal_relaxed") if scans else None
+    return _united(scans) if scans else None
+
+
+def _united(scans: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """The rows of all scans, without the columns whose types no type holds, as times with and without a time zone."""
+    united = pl.concat(scans, how="diagonal_relaxed")
+    try:
+        united.collect_schema()
+    except pl.exceptions.SchemaError:
+        types: dict[str, dict[pl.DataType, None]] = {}
+        for scan in scans:
+            for name, kind in scan.collect_schema().items():
+                types.setdefault(name, {})[kind] = None
+        lacking = [name for name, several in types.items() if not _has_common(list(several))]
+        united = pl.concat([scan.drop(lacking, strict=False) for scan in scans], how="diagonal_relaxed")
+    return united
+
+
+def _has_common(types: Sequence[pl.DataType]) -> bool:
+    try:
+        pl.concat([pl.DataFrame(schema={"x": kind}) for kind in types], how="diagonal_relaxed")
+    except pl.exceptions.SchemaError:
+        return False
+    return True
 
 
 def _is_plain(shard: Shard) -> bool:

@@ -67,3 +67,18 @@ def test_scan_inputs_reads_files_of_equal_columns_in_one_scan(tmp_path: Path) ->
     found = scan_inputs([written(tmp_path, f"{n}.parquet", [n], pl.Int64()) for n in range(20)])
     assert found is not None
     assert found.explain().count("Parquet SCAN") == 1
+
+
+def test_scan_inputs_leaves_out_a_column_whose_types_no_type_holds(tmp_path: Path) -> None:
+    shards = []
+    for name, zone in (("a.parquet", None), ("b.parquet", "UTC"), ("c.parquet", "UTC")):
+        frame = pl.DataFrame({"n": [1], "at": [0]}).with_columns(pl.col("at").cast(pl.Datetime("us", zone)))
+        frame.write_parquet(tmp_path / name)
+        shards.append(Shard(name, name, 0, "", 1, "", at=str(tmp_path / name)))
+    found = scan_inputs(shards)
+    assert found is not None
+    assert found.select(INPUT_KEY[0], "n").collect().rows() == [("a.parquet", 1), ("b.parquet", 1), ("c.parquet", 1)]
+    assert "at" not in found.collect_schema()
+    alike = scan_inputs(shards[1:])
+    assert alike is not None
+    assert "at" in alike.collect_schema()
