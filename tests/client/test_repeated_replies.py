@@ -104,7 +104,7 @@ def _reply(status: int, named: dict[str, str], question: str) -> bytes:
 
 
 @dataclass
-class Night:
+class RunOutcome:
     """What came of it: the questions whose answer was another's, and what the ledger and people were told."""
 
     wrong: list[str]
@@ -114,7 +114,7 @@ class Night:
     """What each settled attempt said of the endpoint."""
 
 
-async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause_s: float = 0.0) -> Night:
+async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause_s: float = 0.0) -> RunOutcome:
     """Every question put to the server, so many at once."""
     ledger = Ledger(LocalFiles(), "never-written", "me", offload=inline, strict=False)
     alive: list[bool | None] = []
@@ -143,7 +143,7 @@ async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(one_after_another())
-    return Night(wrong, limits, ledger, alive)
+    return RunOutcome(wrong, limits, ledger, alive)
 
 
 def texts(many: int) -> list[str]:
@@ -154,53 +154,53 @@ def texts(many: int) -> list[str]:
 @pytest.mark.parametrize("late_s", [0.0, 0.0005, 0.003], ids=["at once", "half a millisecond late", "3 ms late"])
 async def test_client_gives_duplicate_reply_to_no_other_row(at_once: int, late_s: float) -> None:
     server = Server(twice=lambda number: number > 4 and number % 7 == 0, late_s=late_s, first_s=0.004)
-    night = await asked(server, texts(24), at_once=at_once)
-    assert night.wrong == []
-    totals = night.ledger.totals
+    outcome = await asked(server, texts(24), at_once=at_once)
+    assert outcome.wrong == []
+    totals = outcome.ledger.totals
     assert totals.requests == 24, "each row is billed once by its own reply"
     assert totals.maybe_requests == len(server.asked) - 24, "what was thrown away counts as possibly billed"
-    assert night.alive.count(True) == 24, "a copy of an earlier reply says nothing of the endpoint now"
+    assert outcome.alive.count(True) == 24, "a copy of an earlier reply says nothing of the endpoint now"
     assert set(server.asked) == set(texts(24))
 
 
 async def test_client_detects_duplicate_after_later_reply() -> None:
     """The copy comes while the next but one request waits."""
     server = Server(twice=lambda number: number in (6, 13), late_s=0.015, first_s=0.01)
-    night = await asked(server, texts(20))
-    assert night.wrong == []
+    outcome = await asked(server, texts(20))
+    assert outcome.wrong == []
     assert 20 <= len(server.asked) <= 22
 
 
 async def test_client_scores_rows_right_and_resends_few_if_every_reply_is_duplicated() -> None:
     server = Server(twice=lambda number: number > 1, between=True)
-    night = await asked(server, texts(12))
-    assert night.wrong == []
+    outcome = await asked(server, texts(12))
+    assert outcome.wrong == []
     assert len(server.asked) == 12 + CONFIRMED
-    assert any("sends replies twice" in note for note in night.limits.notes)
+    assert any("sends replies twice" in note for note in outcome.limits.notes)
 
 
 @pytest.mark.parametrize("named", ["chatcmpl-0", None], ids=["constant ids", "no ids"])
 async def test_client_resends_nothing_for_constant_reply_ids(named: str | None) -> None:
     server = Server(name=lambda *_: named)
-    night = await asked(server, texts(50), at_once=2)
-    assert (night.wrong, len(server.asked), server.opened) == ([], 50, 2)
-    assert night.ledger.totals.maybe_requests == 0
-    assert night.limits.notes == []
+    outcome = await asked(server, texts(50), at_once=2)
+    assert (outcome.wrong, len(server.asked), server.opened) == ([], 50, 2)
+    assert outcome.ledger.totals.maybe_requests == 0
+    assert outcome.limits.notes == []
 
 
 async def test_client_resends_once_for_cache_with_repeated_ids_and_notes_cause() -> None:
     server = Server(name=lambda _, question: f"cached-{question}")
-    night = await asked(server, [*texts(5), *["the same"] * 20])
-    assert night.wrong == []
-    assert (len(server.asked), night.ledger.totals.maybe_requests) == (26, 1)
+    outcome = await asked(server, [*texts(5), *["the same"] * 20])
+    assert outcome.wrong == []
+    assert (len(server.asked), outcome.ledger.totals.maybe_requests) == (26, 1)
     assert server.opened == 2
-    assert [note for note in night.limits.notes if "gives different replies the same id" in note]
+    assert [note for note in outcome.limits.notes if "gives different replies the same id" in note]
 
 
 async def test_client_discards_bytes_received_on_idle_connection() -> None:
     server = Server(name=lambda *_: None, twice=lambda _: True)
-    night = await asked(server, texts(5), pause_s=0.01)
-    assert (night.wrong, len(server.asked), server.opened) == ([], 5, 5)
+    outcome = await asked(server, texts(5), pause_s=0.01)
+    assert (outcome.wrong, len(server.asked), server.opened) == ([], 5, 5)
 
 
 async def test_client_shifts_no_reply_after_duplicate_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +211,8 @@ async def test_client_shifts_no_reply_after_duplicate_error(monkeypatch: pytest.
         status = property(lambda self: 503 if len(self.asked) in (3, 7) else 200, lambda self, _: None)  # type: ignore[assignment]
 
     server = Failing(twice=lambda number: number in (2, 6), first_s=0.004)
-    night = await asked(server, texts(12))
-    assert (night.wrong, len(server.asked)) == ([], 14)
+    outcome = await asked(server, texts(12))
+    assert (outcome.wrong, len(server.asked)) == ([], 14)
 
 
 class Wire:
