@@ -23,7 +23,7 @@ from unittest import mock
 
 from simulation.loop import Fuse
 
-from scorer.files import durable, local_files, local_globs
+from scorer.files import durable, local_files, local_globs, local_lock
 from scorer.files import full_disk as fulldisk
 
 
@@ -105,6 +105,7 @@ class Disk:
             join=posixpath.join,
             split=posixpath.split,
             dirname=posixpath.dirname,
+            basename=posixpath.basename,
             abspath=posixpath.normpath,  # every path here is whole, and none is a link
             realpath=posixpath.normpath,
             isdir=lambda p: p in self._folders,
@@ -130,6 +131,7 @@ class Disk:
         matched = {"os": system, "_glob": globbing}
         with (
             mock.patch.multiple(local_files, create=True, **patched),
+            mock.patch.multiple(local_lock, create=True, os=system, open=self._open, LOOK_S=0.0),
             mock.patch.object(durable, "os", system),
             mock.patch.multiple(local_globs, **matched),
             mock.patch.object(fulldisk, "FULL_DISK_S", 0.0),  # blocking work takes no time here: nothing waits in it
