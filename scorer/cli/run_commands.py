@@ -131,10 +131,18 @@ def retry(
     """
     from scorer.cli.run_text import summary_text
     from scorer.files.router import AnyFiles
-    from scorer.job.retry import retry_of
+    from scorer.job.retry import nothing_to_retry, retry_of
+    from scorer.output.status import status, within_share
 
     out = folder_of(out)
     planned, again = retry_of(AnyFiles(), out, error, sets, suspect=suspect)
+    found = status(AnyFiles(), out)
+    if nothing_to_retry(found, again):
+        ended = "one of these errors" if error else "an error"
+        with view_options.view(out=out, fingerprint=planned.fingerprint) as seen:
+            seen.say(f"No row of {out} ended in {ended}: nothing is scored again.")
+        within_share(found, planned.spec.limits.max_failed_share)
+        return answer(json, asdict(found), lambda: summary_text(out, found))
     found = scored(planned, view_options.view, worker_options.launcher, worker_options.workers, retry=again)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 

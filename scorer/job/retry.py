@@ -20,6 +20,7 @@ from scorer.output.canary_files import load_state
 from scorer.output.layout import Layout
 from scorer.output.located import rebased
 from scorer.output.manifest import Revision, load, no_run
+from scorer.output.status import Status
 
 ANSWER_KEYS = ("max_output_tokens", "reasoning", "extra", "timeout_s", "temperature")
 """Keys of a model that may change for rows that are scored again: what is asked stays the same."""
@@ -65,6 +66,12 @@ def retry_of(
     }
     of_rows, of_run = split_sets(sets)
     return check(set_values(tree, of_run)), Retry(tuple(errors) or None, of_rows, span)
+
+
+def nothing_to_retry(found: Status, again: Retry) -> bool:
+    """Whether no row of a run is scored again by this retry, nor is left to score."""
+    names = found.errors if again.errors is None else again.errors
+    return again.span is None and not found.pending and not any(found.errors.get(name) for name in names)
 
 
 def _suspect(files: Files, out: str) -> tuple[int, int] | None:
