@@ -54,8 +54,12 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class PromptBills:
-    """Finished rows of a shard, rising, with the prompt tokens that were billed and how many of them a cache held."""
+    """Finished rows of a shard, rising, with the prompt tokens that were billed and how many of them a cache held.
 
+    `footer` is that of the shard when they were scored: another file of its name has other prompts.
+    """
+
+    footer: str
     rows: npt.NDArray[np.int64]
     prompt: npt.NDArray[np.float64]
     cached: npt.NDArray[np.float64]
@@ -109,7 +113,7 @@ def _finished(
     prompts: dict[str, PromptBills] = {}
     rows = billed = 0
     found = layout.result_files(files)
-    for stem, path in ((shard.stem, path) for shard in manifest.shards for path in found.paths(shard.stem)):
+    for shard, path in ((one, path) for one in manifest.shards for path in found.paths(one.stem)):
         if rows >= MOST_ROWS:
             break
         try:
@@ -125,7 +129,7 @@ def _finished(
         seconds.append((waited[asked] / attempts[asked])[waited[asked] > 0])
         if billed < MOST_PROMPTS:
             known = asked & (_floats(table, "prompt_tokens") > 0)
-            prompts[stem] = _bills(table.filter(known), prompts.get(stem))
+            prompts[shard.stem] = _bills(shard.footer, table.filter(known), prompts.get(shard.stem))
             billed += int(known.sum())
     return np.concatenate(tokens), np.concatenate(seconds), prompts
 
@@ -135,7 +139,7 @@ def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
     return values
 
 
-def _bills(table: pa.Table, before: PromptBills | None) -> PromptBills:
+def _bills(footer: str, table: pa.Table, before: PromptBills | None) -> PromptBills:
     """The first rows of a file with those of the files before it; of a row that is there twice, the later one."""
     table = table.slice(0, MOST_PROMPTS)
     rows = table.column("row").to_numpy()
@@ -144,4 +148,4 @@ def _bills(table: pa.Table, before: PromptBills | None) -> PromptBills:
         rows = np.concatenate([rows, before.rows])
         prompt, cached = np.concatenate([prompt, before.prompt]), np.concatenate([cached, before.cached])
     rows, first = np.unique(rows, return_index=True)
-    return PromptBills(rows, prompt[first], cached[first])
+    return PromptBills(footer, rows, prompt[first], cached[first])

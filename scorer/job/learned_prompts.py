@@ -33,19 +33,23 @@ class LearnedPrompts:
 def learned_prompts(
     plan: RunPlan, files: Files, shards: Sequence[Shard], earlier: Learned, counter: Counter
 ) -> LearnedPrompts | None:
-    """Counts the prompts of finished rows again. None where fewer than 20 of them have a bill."""
-    known = [shard for shard in shards if shard.stem in earlier.prompts]
-    if sum(len(earlier.prompts[shard.stem].rows) for shard in known) < FEWEST_ROWS:
+    """Counts the prompts of finished rows again. None where fewer than 20 of them have a bill.
+
+    Rows of a shard that has changed since are left out.
+    """
+    bills_of = earlier.prompts
+    known = [shard for shard in shards if shard.stem in bills_of and bills_of[shard.stem].footer == shard.footer]
+    if sum(len(bills_of[shard.stem].rows) for shard in known) < FEWEST_ROWS:
         return None
 
     def finished(shard: Shard) -> Mask:
         mask: Mask = np.zeros(shard.rows, dtype=bool)
-        mask[earlier.prompts[shard.stem].rows] = True
+        mask[bills_of[shard.stem].rows] = True
         return mask
 
     with closing(AnswerCache()) as cache:
         counted = np.array(read_sample(plan, files, known, finished, counter, 1.0, cache).tokens, dtype=float)
-    bills = [earlier.prompts[shard.stem] for shard in known]
+    bills = [bills_of[shard.stem] for shard in known]
     prompt, cached = (np.concatenate(column) for column in zip(*((b.prompt, b.cached) for b in bills), strict=True))
     if len(counted) != len(prompt) or not counted.any():
         return None

@@ -93,6 +93,19 @@ def test_plan_after_a_sample_has_the_share_that_the_server_cached(tmp_path: Path
     assert plan.cost_expected == pytest.approx(real, rel=0.05)
 
 
+@pytest.mark.parametrize("left", [ROWS // 4, ROWS], ids=["fewer rows", "other rows"])
+def test_plan_of_a_changed_shard_takes_no_bills_from_the_rows_that_it_had(tmp_path: Path, left: int) -> None:
+    judge = Judge(tmp_path, 0.6)
+    judge.cost()
+    assert judge.plan().billed_ratio is not None
+    path = tmp_path / "in/a.parquet"
+    table = pq.read_table(path).slice(0, left)
+    pq.write_table(table.set_column(1, "response", pa.array(["Other words."] * left)), path)
+    changed = judge.plan()
+    assert changed.rows == left
+    assert changed.billed_ratio is None
+
+
 def test_low_cost_has_the_shared_beginning_of_prompts_cached(tmp_path: Path) -> None:
     judge = Judge(tmp_path, 0.25, 0.7, prompt=SHARED + "[row:{id}] {response}")
     assert holds(judge.plan(), judge.cost())
