@@ -142,8 +142,8 @@ def retry(
         with view_options.view(out=out, fingerprint=planned.fingerprint) as seen:
             seen.say(f"No row of {out} ended in {ended}: nothing is scored again.")
         within_share(found, planned.spec.limits.max_failed_share)
-        return answer(json, asdict(found), lambda: summary_text(out, found))
-    found = scored(planned, view_options.view, worker_options.launcher, worker_options.workers, retry=again)
+    else:
+        found = scored(planned, view_options.view, worker_options.launcher, worker_options.workers, retry=again)
     return answer(json, asdict(found), lambda: summary_text(out, found))
 
 

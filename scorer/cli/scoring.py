@@ -51,7 +51,7 @@ def answer_status(json: bool, planned: RunPlan, status: Status) -> int:
 
 def scored(
     planned: RunPlan,
-    view: Callable[..., AbstractContextManager[View]] = view,
+    open_view: Callable[..., AbstractContextManager[View]] = view,
     open_launcher: OpenLauncher | None = None,
     workers: int = 1,
     *,
@@ -59,10 +59,10 @@ def scored(
     choice: Choice | None = None,
     also: Callable[[Snapshot], None] | None = None,
 ) -> Status:
-    """Runs a job, shows it in `view`, and returns its status; `also` gets each snapshot.
+    """Runs a job, shows it, and returns its status; `also` gets each snapshot.
 
-    `open_launcher` opens what starts the workers; it gets the output folder and a function for sentences to people.
-    Without it they are processes of this machine.
+    `open_view` opens the view of the run. `open_launcher` opens what starts the workers; it gets the output folder and
+    a function for sentences to people. Without it they are processes of this machine.
     Raises what the job raises, after a last look at the run.
     """
     from scorer.cli.signals import run_interruptibly
@@ -72,7 +72,7 @@ def scored(
     stream_from_here()
     out = planned.spec.output.path
     with (
-        view(out=out, fingerprint=planned.fingerprint, also=also) as seen,
+        open_view(out=out, fingerprint=planned.fingerprint, also=also) as seen,
         nullcontext() if open_launcher is None else open_launcher(out, seen.say) as launcher,
     ):
         seen.tell("started", {"fingerprint": planned.fingerprint, "version": __version__, "pid": os.getpid()})

@@ -68,18 +68,15 @@ class Recorded:
         except TypeError:  # a list cannot be a key, so the table has none
             row = None
         if row is None:
-            raise NoReply(f"{self._path} has no row with {self._named(key)}.")
+            raise NoReply(f"{self._path} has no row with {_named(self._keys, key)}.")
         stored = self._replies[row].as_py()
         texts = stored if isinstance(stored, list) else [stored]
         text = texts[request.index] if request.index < len(texts) else None
         if text is None:
             raise NoReply(
-                f"{self._path} has no reply {request.index + 1} for {self._named(key)}; it holds {len(texts)}."
+                f"{self._path} has no reply {request.index + 1} for {_named(self._keys, key)}; it holds {len(texts)}."
             )
         return _whole(text) or Completion(text=text, model="recorded", spent=_FREE)
-
-    def _named(self, key: Sequence[Any]) -> str:
-        return _named(self._keys, key)
 
 
 _FREE = Spent(attempts=1, cost_pico=0)

@@ -132,15 +132,15 @@ class Totals:
         seen = self._seen_caches.get(model.alias)
         asked = model.cache == "auto" if cached is None else cached
         known = self._cached
-        told = (known.high, known.value, 0.0)[case] if known is not None and cached is None else 0.0
+        of_finished = (known.high, known.value, 0.0)[case] if known is not None and cached is None else 0.0
         if seen is not None and asked:
             read, written = seen.shares(case)
-            return max(read, min(told, 1.0 - written)), written
+            return max(read, min(of_finished, 1.0 - written)), written
         if cached is not None or model.cache == "auto":
             return 0.0, 0.0
         if case == 0 and seen is None and model.mode == "online" and (known is None or known.high):
-            told = max(told, self._prefix)  # next to one another rows share more than those of a sample
-        return min(1.0, told), 0.0
+            of_finished = max(of_finished, self._prefix)  # next to one another rows share more than those of a sample
+        return min(1.0, of_finished), 0.0
 
     def _lasting(self, model: Model) -> bool:
         seen = self._seen_caches.get(model.alias)
