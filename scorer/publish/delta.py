@@ -161,7 +161,8 @@ class Delta:
         """Raises SpecError where a folder of this machine holds something else."""
         if "://" in self._place:
             return
-        if os.path.isdir(self._place) and os.listdir(self._place):
+        log = os.path.join(self._place, "_delta_log")  # another publisher may be making it, or died while it did
+        if os.path.isdir(self._place) and os.listdir(self._place) and not os.path.isdir(log):
             raise SpecError(
                 [
                     f"{self.target} is a folder that holds something else than a Delta table (it has no _delta_log). "

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from publish.lakes import IcebergLake, Lake, keys
+from publish.lakes import DeltaLake, IcebergLake, Lake, keys
 from publish.runs import begin, end, expected, output
 from support.clock import run as virtually
 from support.command import PATIENCE_S
@@ -80,6 +80,16 @@ def test_racing_publishers_commit_each_shard_once(tmp_path: Path, lake: Lake) ->
     assert [end(process) for process in processes] == [0] * 3
     assert keys(lake.library()) == sorted(expected(made) + expected(other))
     assert sum(lake.commits()) == 4
+
+
+@pytest.mark.parametrize("lake", ["delta"], indirect=True)
+def test_publish_makes_the_table_that_another_publisher_has_begun(tmp_path: Path, lake: Lake) -> None:
+    """Slow: a table library is imported. The other one makes the log's folder before the table's first version."""
+    assert isinstance(lake, DeltaLake)
+    made = output(tmp_path / "a", 3)
+    (Path(lake.place) / "_delta_log").mkdir(parents=True)
+    assert publish(LocalFiles(), made.layout.out, lake.address).committed == 1
+    assert keys(lake.library()) == expected(made)
 
 
 @pytest.mark.parametrize("lake", ["iceberg"], indirect=True)  # Delta makes a table in one atomic step
