@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 from support.command import JUDGE, wait_until
+from support.warm_starts import end_all
 
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -39,6 +40,13 @@ def own_sockets() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="s") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A test that fails amid its processes leaves none to the next one."""
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="session")

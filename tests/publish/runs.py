@@ -8,7 +8,7 @@ from pathlib import Path
 
 from publish.lakes import Lake
 from support.clock import run as virtually
-from support.command import PATIENCE_S, started
+from support.command import ended, started
 from support.outputs import Output
 from support.warm_starts import WarmProcess
 
@@ -48,6 +48,6 @@ def begin(made: Output, lake: Lake) -> WarmProcess:
 
 def end(process: WarmProcess) -> int:
     with process:
-        _, said = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode in (0, -signal.SIGKILL), said
-    return process.returncode
+        done = ended(process)
+    assert done.code in (0, -signal.SIGKILL), done.err
+    return done.code

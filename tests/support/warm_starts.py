@@ -32,6 +32,16 @@ PRELOADED = (
 it starts threads, which no fork takes along."""
 
 
+_OPEN: list[WarmProcess] = []
+"""The processes whose block was not left yet."""
+
+
+def end_all() -> None:
+    """Ends the processes that a test left behind, so that their unclosed streams are no failure of the next test."""
+    while _OPEN:
+        _OPEN[-1].__exit__()
+
+
 class WarmProcess:
     """A command under way, with the part of `subprocess.Popen` that tests use; leaving its block kills it."""
 
@@ -42,11 +52,13 @@ class WarmProcess:
         self.returncode: int | None = None
         """Minus the number of the signal that ended it, where one did."""
         self._status = status
+        _OPEN.append(self)
 
     def __enter__(self) -> WarmProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        _OPEN.remove(self)
         self.kill()
         self.wait()
         for stream in (self.stdout, self.stderr):
