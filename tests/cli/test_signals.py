@@ -231,12 +231,12 @@ def test_run_stores_every_answer_on_a_slow_disk(
         judge.configure(latency_median_s=6.0, latency_sigma=0.0)
         wait_until(lambda: judge.stats()["in_flight"] >= 8)
         time.sleep(0.5)  # what came before that has arrived
-        paid = judge.stats()["ok"]
         for number in signals:
             process.send_signal(number)
             time.sleep(0.2)
         out, err = process.communicate(timeout=PATIENCE_S)
         ended = Ended(process.returncode, out, err)
+        paid = judge.stats()["ok"]
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
     left = standing(tmp_path)

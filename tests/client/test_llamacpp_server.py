@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import PATIENCE_S, wait_until
 
 from scorer.client.llamacpp_server import DEFAULT, WEIGHTS, EmbeddedServer, find_weights
 from scorer.errors import SetupError
@@ -69,19 +69,9 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
 def listens(url: str) -> bool:
     host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
     try:
-        socket.create_connection((host, int(port)), timeout=1).close()
+        socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
     except OSError:
         return False
-    return True
-
-
-def becomes(condition: Callable[[], bool]) -> bool:
-    """Whether it is so within ten seconds."""
-    end = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
     return True
 
 
@@ -172,7 +162,7 @@ def test_embedded_server_check_detects_server_that_ended(runtime: Runtime) -> No
     at_first_contact = "threading.Thread(target=lambda: (self.socket.accept(), os._exit(3))).start()"
     with EmbeddedServer(runtime(at_first_contact)) as server:
         url = server.url
-        assert becomes(lambda: not listens(url))
+        wait_until(lambda: not listens(url))
 
         def noticed() -> bool:
             try:
@@ -181,7 +171,7 @@ def test_embedded_server_check_detects_server_that_ended(runtime: Runtime) -> No
                 return "ended by itself (exit code 3)" in str(error)
             return False
 
-        assert becomes(noticed)
+        wait_until(noticed)
 
 
 def test_embedded_server_ignores_ctrl_c_and_ends_with_stdin(runtime: Runtime) -> None:
@@ -193,7 +183,7 @@ def test_embedded_server_ignores_ctrl_c_and_ends_with_stdin(runtime: Runtime) ->
         child.send_signal(signal.SIGINT)
         assert listens(url)
         child.stdin.close()
-        assert child.wait(10) == 0
+        assert child.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.slow
@@ -211,7 +201,7 @@ with EmbeddedServer({str(runtime("pass"))!r}) as server:
         url = run.stdout.readline().strip()
         assert listens(url)
         os.kill(run.pid, signal.SIGKILL)
-    assert becomes(lambda: not listens(url))
+    wait_until(lambda: not listens(url))
 
 
 # --- a real model -----------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.bucket_runs import LEASE_S, ROWS, Machine, prepared, rows_stored, run_file, shards, whole
-from support.command import PATIENCE_S, started, wait_until
+from support.bucket_runs import IN_FLIGHT, LEASE_S, ROWS, Machine, prepared, rows_stored, run_file, shards, whole
+from support.command import JUDGE, PATIENCE_S, started, wait_until
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
 
@@ -30,27 +30,40 @@ def files() -> Files:
     return AnyFiles()
 
 
+def all_places_wait(judge: RehearsalProcess) -> bool:
+    """The judge has as many requests as there may be, and has answered none for half a second."""
+    answered = judge.stats()["ok"]
+    time.sleep(0.5)
+    now = judge.stats()
+    return bool((now["ok"], now["in_flight"]) == (answered, IN_FLIGHT))
+
+
 def test_suspended_owner_that_was_replaced_sends_nothing_more(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path
 ) -> None:
-    """Slow: a process is stopped for longer than its lease while another one scores everything."""
+    """Slow: a process is stopped for longer than its lease while another one scores everything.
+
+    It is stopped once the judge has all requests that it may have in flight: none is admitted and not yet sent.
+    """
     judge.configure(latency_median_s=0.1)
     path = prepared(judge, files, root, tmp_path)
     out = f"{root}/out"
     with Machine(path, tmp_path / "one").start() as one:
         wait_until(lambda: rows_stored(files, out) >= 60)
+        judge.configure(latency_median_s=5.0, latency_sigma=0.0)
+        wait_until(lambda: all_places_wait(judge))
         one.send_signal(signal.SIGSTOP)
+        judge.configure(latency_median_s=0.1, latency_sigma=JUDGE.latency_sigma)
         with Machine(path, tmp_path / "two").start() as two:
             assert two.wait() == 0, two.communicate()[1]
         whole(out)
+        wait_until(lambda: judge.stats()["in_flight"] == 0)
         asked, listed = judge.stats()["requests"], files.listing(f"{out}/scores")
         one.send_signal(signal.SIGCONT)
         said = one.communicate(timeout=PATIENCE_S)[1]
     assert one.returncode == 1
     assert f"OutputError: {out} was taken over by process {two.pid} on" in said
-    # What was admitted before the stop and still on its way out of the process may arrive; the 16 places that the old
-    # replies free are not filled again.
-    assert judge.stats()["requests"] < asked + 8
+    assert judge.stats()["requests"] == asked  # the places that the old replies free are not filled again
     assert files.listing(f"{out}/scores") == listed
     assert verify(files, out).complete
 

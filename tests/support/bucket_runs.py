@@ -17,6 +17,7 @@ from scorer.output.scan import scan_scores
 from scorer.rehearsal.process import RehearsalProcess
 
 ROWS = 300
+IN_FLIGHT = 16
 
 
 def shards(files: Files, root: str, scratch: Path, end: str = "parquet") -> None:
@@ -31,7 +32,7 @@ def run_file(folder: Path, root_in: str, root_out: str, url: str, **tables: Any)
         "input": {"shards": [f"{root_in}/in/*.parquet"], "id": "id"},
         "judge": {"prompt": PROMPT, "scale": [1, 10]},
         "model": {"name": "rehearsal-judge", "base_url": url, "price": {"input": 1.0, "output": 2.0}},
-        "limits": {"concurrency": 16, "max_usd": 5.0},
+        "limits": {"concurrency": IN_FLIGHT, "max_usd": 5.0},
         "output": {"path": f"{root_out}/out", "flush_rows": 20, "flush_s": 0.2},
     }
     for name, keys in tables.items():
