@@ -8,7 +8,7 @@ are read again. Where snapshots have expired, the rows are read. Knows no other 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CREATIONS_LOST = 2
+"""So often may another publisher be faster to create a part of a catalog or a namespace."""
 CHUNK_BYTES = 64 << 20
 """Rows held at once, as Arrow, and about what a data file is made of."""
 PROPERTIES = {
@@ -162,12 +164,12 @@ def _created(make: Callable[[], T]) -> T:
     """The result of `make`, which creates something where it is missing.
 
     A catalog in an SQL database checks and then writes. Where another publisher creates the same thing meanwhile, one
-    of the two fails, and finds it at the second attempt.
+    of the two fails, and finds it at the next attempt. A catalog has two tables, and either may be lost so.
     """
-    try:
-        return make()
-    except _sql_errors():
-        return make()
+    for _ in range(CREATIONS_LOST):
+        with suppress(*_sql_errors()):
+            return make()
+    return make()
 
 
 def _partitions(table: Table) -> list[str]:
