@@ -8,7 +8,7 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from functools import partial as bound
 from pathlib import Path
@@ -39,7 +39,7 @@ class LocalFiles:
         self._space = Space()
 
     def find(self, patterns: Sequence[str]) -> list[Stat]:
-        return [_stat(path, also) for path, also in match(patterns)]
+        return list(_stats(match(patterns)))
 
     def listing(self, folder: str) -> list[Stat]:
         try:
@@ -47,11 +47,7 @@ class LocalFiles:
                 names = sorted(e.name for e in entries if e.is_file() and not e.name.startswith(PARTIAL))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        stats = []
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # deleted between the listing and now
-                stats.append(_stat(f"{folder}/{name}"))
-        return stats
+        return list(_stats((f"{folder}/{name}", ()) for name in names))
 
     def folders(self, folder: str) -> list[str]:
         try:
@@ -175,6 +171,13 @@ class _Together(threading.local):
 def _stat(path: str, also: tuple[str, ...] = ()) -> Stat:
     found = os.stat(path)
     return Stat(path, found.st_size, str(found.st_mtime_ns), also)
+
+
+def _stats(found: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[Stat]:
+    """Those of the files that were not deleted since they were found."""
+    for path, also in found:
+        with contextlib.suppress(FileNotFoundError):
+            yield _stat(path, also)
 
 
 def _check_no_file(folder: str) -> None:

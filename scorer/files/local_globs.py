@@ -9,6 +9,7 @@ import glob as _glob
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 MATCHED = ".parquet"
 """Suffix of the files that a folder stands for."""
@@ -20,12 +21,14 @@ MATCHED_ELSE = (*_TEXTS, ".arrow", ".arrows", ".feather", ".ipc")
 def match(patterns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Each file's path, sorted, with the other matched paths to the same file.
 
-    Of several paths the first without a symbolic link names the file, else the first. Missing files are left out.
+    Of several paths the first without a symbolic link names the file, else the first. Missing files are left out, and
+    so are those that another process deletes meanwhile.
     """
     found: dict[tuple[int, int] | str, list[str]] = {}
     for pattern in patterns:
         for path in _paths(pattern):
-            found.setdefault(_identity(path), []).append(path)
+            with suppress(FileNotFoundError):
+                found.setdefault(_identity(path), []).append(path)
     named = []
     for paths in found.values():
         name = paths[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import pkgutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -51,6 +53,20 @@ def test_match_equals_glob_without_links(folder: Path, pattern: str) -> None:
     given = f"{pattern}/**/*.parquet" if os.path.isdir(pattern) else pattern
     expected = {os.path.normpath(path) for path in glob.glob(given, recursive=True) if path.endswith(".parquet")}
     assert set(names(pattern)) == expected == set(WHOLE)
+
+
+@pytest.mark.parametrize("moment", ["local_globs._identity", "local_files._stat"])
+def test_find_leaves_out_a_file_that_another_process_deletes_meanwhile(
+    folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = pkgutil.resolve_name(f"scorer.files.{moment}")
+
+    def looks_late(path: str, *given: Any) -> Any:
+        Path("in/deep/b.parquet").unlink(missing_ok=True)
+        return looks(path, *given)
+
+    monkeypatch.setattr(f"scorer.files.{moment}", looks_late)
+    assert [stat.path for stat in LocalFiles().find(["in"])] == ["in/a.parquet", "in/deep/er/c.parquet"]
 
 
 def test_match_names_a_file_by_the_path_without_links(folder: Path) -> None:
