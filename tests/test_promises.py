@@ -31,7 +31,7 @@ FLUSH_ROWS = 20
 FAULTY = dict.fromkeys([f"fault_{name}" for name in FAULTS], 0.02)
 PACE = {"latency_median_s": 0.05, "hang_s": 5.0, "slow_s": 0.1}
 TABLES: dict[str, dict[str, Any]] = {
-    "model": {"timeout_s": 1.0, "retries": 12},
+    "model": {"timeout_s": 60.0, "retries": 12},
     "judge": {"attempts": 6},
     "limits": {"concurrency": IN_FLIGHT},
     "output": {"flush_rows": FLUSH_ROWS, "flush_s": 0.2},

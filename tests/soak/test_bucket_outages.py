@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.bucket_runs import IN_FLIGHT, LEASE_S, ROWS, Machine, prepared, rows_stored, run_file, shards, whole
-from support.command import JUDGE, PATIENCE_S, started, wait_until
+from support.bucket_runs import LEASE_S, ROWS, Machine, prepared, rows_stored, run_file, shards, whole
+from support.command import IN_FLIGHT, JUDGE, PATIENCE_S, started, wait_until
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
-from support.command import PROMPT, own_score, shard, started, toml
+from support.command import IN_FLIGHT, PROMPT, own_score, shard, started, toml
 from support.formats import WRITERS
 from support.warm_starts import WarmProcess
 
@@ -17,7 +17,6 @@ from scorer.output.scan import scan_scores
 from scorer.rehearsal.process import RehearsalProcess
 
 ROWS = 300
-IN_FLIGHT = 16
 
 
 def shards(files: Files, root: str, scratch: Path, end: str = "parquet") -> None:

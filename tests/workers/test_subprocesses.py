@@ -61,7 +61,7 @@ def test_workers_split_one_large_shard_and_request_each_row_once(judge: Rehearsa
     judge.configure(latency_median_s=1.0)
     shard(tmp_path / "in/a.parquet", ROWS)
     limits = {"concurrency": IN_FLIGHT, "max_usd": 1.0}
-    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "model": {"timeout_s": 60.0}, "limits": limits})
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits})
     with started("run", run, "--workers", 2, "--json", "--quiet") as process:
         wait_until(lambda: len([*(tmp_path / "out/ledger").glob("*-w*")]) == 2)
         judge.configure(latency_median_s=0.02)
@@ -172,9 +172,7 @@ def test_workers_end_with_their_owner_and_any_number_resumes(judge: RehearsalPro
 def test_workers_keep_cap_as_billed_by_judge_across_kills(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: a worker killed half-way, the budget spent, and one more start that has nothing left to spend."""
     shard(tmp_path / "in/a.parquet", ROWS)
-    # However loaded the machine is, no reply comes too late, and only the kill leaves bills unknown.
-    tables = {**SMALL_STEPS, "model": {"timeout_s": 50.0}, "limits": {"concurrency": 8, "max_usd": 0.01}}
-    run = run_file(tmp_path, judge.url, **tables)
+    run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": 8, "max_usd": 0.01}})
     with started("run", run, "--workers", 2, "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 60)
         os.kill(workers_of(process.pid)[0], signal.SIGKILL)
