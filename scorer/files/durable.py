@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -22,7 +21,7 @@ class Written:
 
     path: str
     partial: str
-    file: io.BufferedWriter
+    file: BinaryIO
 
 
 def publish(files: Sequence[Written], folders: Sequence[str] = ()) -> None:
@@ -64,7 +63,7 @@ def start_writing(file: BinaryIO) -> None:
 
 
 @contextlib.contextmanager
-def closed_on_error(file: io.BufferedWriter) -> Iterator[None]:
+def closed_on_error(file: BinaryIO) -> Iterator[None]:
     try:
         yield
     except BaseException:

@@ -66,8 +66,15 @@ class Files(Protocol):
         """A new file to write. It appears under its name, whole and durable, on a clean exit only."""
         ...
 
+    def link(self, path: str, name: str) -> bool:
+        """Gives a file that is never changed a second name, durable as `create` makes it; each can be deleted alone.
+
+        False where the storage cannot, and nothing was done: write its bytes again then.
+        """
+        ...
+
     def together(self) -> AbstractContextManager[None]:
-        """Files that this thread creates in the block appear at its clean end: all are durable then, or none appears.
+        """Files that this thread creates or links in the block appear at its clean end, all durable; or none appears.
 
         On object storage each appears at once, as without it.
         """

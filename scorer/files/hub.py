@@ -89,6 +89,9 @@ class HubFiles:
     def create(self, path: str) -> AbstractContextManager[BinaryIO]:
         _refuse(path)
 
+    def link(self, path: str, name: str) -> bool:
+        return False
+
     def together(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 

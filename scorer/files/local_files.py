@@ -61,12 +61,7 @@ class LocalFiles:
 
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
-        folder, name = os.path.split(path)
-        tail = f"-{os.getpid()}-{next(self._serial)}"
-        partial = os.path.join(folder, PARTIAL + short_name(name, NAME_BYTES - len(PARTIAL) - len(tail)) + tail)
-        waiting = self._together.waiting
-        with storage_errors(path):
-            _make_folder(folder, sync=sync_folder if waiting is None else waiting.folders.append)
+        partial = self._begun(path)
         try:
             with storage_errors(path):
                 raw: BinaryIO = self._space.wait_for(lambda: open(partial, "wb", buffering=0))  # noqa: SIM115 - closed below
@@ -78,11 +73,41 @@ class LocalFiles:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
             raise
-        if waiting is None:
+        if self._together.waiting is not None:
+            start_writing(raw)
+        self._publish(written)
+
+    def link(self, path: str, name: str) -> bool:
+        partial = self._begun(name)
+        try:
+            os.link(path, partial)
+        except OSError:  # no links on this file system, or not between these folders
+            return False
+        try:
+            with storage_errors(name):
+                written = Written(name, partial, open(partial, "rb"))  # noqa: SIM115 - closed as it is published
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+            raise
+        self._publish(written)
+        return True
+
+    def _begun(self, path: str) -> str:
+        """The name of a file until it is published. Its folder is made where there is none."""
+        folder, name = os.path.split(path)
+        waiting = self._together.waiting
+        with storage_errors(path):
+            _make_folder(folder, sync=sync_folder if waiting is None else waiting.folders.append)
+        tail = f"-{os.getpid()}-{next(self._serial)}"
+        return os.path.join(folder, PARTIAL + short_name(name, NAME_BYTES - len(PARTIAL) - len(tail)) + tail)
+
+    def _publish(self, written: Written) -> None:
+        """Publishes a file now, or at the end of `together`."""
+        if self._together.waiting is None:
             publish([written])
         else:
-            start_writing(raw)
-            waiting.files.append(written)
+            self._together.waiting.files.append(written)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

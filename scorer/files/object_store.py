@@ -2,9 +2,7 @@
 
 A written file is spooled first (in memory, beyond SPOOL_BYTES in a temporary file), so that its PUT can be repeated.
 Nothing of it is visible before the last byte has arrived. Beyond CHUNK_BYTES it is a multipart upload. While this
-process holds a folder's lock, each write into the folder first checks that it still does.
-
-Knows nothing of credentials and addresses: router.py opens the store.
+process holds a folder's lock, each write into the folder first checks that it still does. router.py opens the store.
 """
 
 from __future__ import annotations
@@ -44,8 +42,7 @@ class ObjectFiles:
     """The files of one bucket; `root` is its URI without a trailing slash.
 
     Writing raises StorageError after `patience_s` of retries, and OutputError where a lock was lost. Reading raises
-    FileNotFoundError, and StorageError for all failures that say nothing about the bytes: an outage never counts as
-    damage.
+    FileNotFoundError, and StorageError where the store fails: an outage never counts as damage.
     """
 
     def __init__(
@@ -195,6 +192,9 @@ class ObjectFiles:
             obstore.put(self._store, key, file, use_multipart=size > CHUNK_BYTES, chunk_size=CHUNK_BYTES)
 
         self._ask("write", path, put, before=lambda: self._still_ours(path))
+
+    def link(self, path: str, name: str) -> bool:
+        return False
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()  # each PUT is durable by itself

@@ -84,6 +84,10 @@ class AnyFiles:
     def create(self, path: str) -> AbstractContextManager[BinaryIO]:
         return self.of(path).create(path)
 
+    def link(self, path: str, name: str) -> bool:
+        storage = self.of(name)
+        return storage is self.of(path) and storage.link(path, name)
+
     def together(self) -> AbstractContextManager[None]:
         return self._local.together()
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scorer.errors import OutputError
-from scorer.files.files import read
+from scorer.files.files import read, replace
 from scorer.frozen import dataclass
 from scorer.output import segments as seg
 from scorer.output.checksums import check_open
@@ -25,8 +25,8 @@ from scorer.types import Mask, Shard
 
 MERGE_AT = 64
 """So many segments of one shard are merged into one."""
-COPIED_BYTES = 1024 * 1024
-"""A single segment below this size is sealed by copying it; a merge below it is no large piece of work."""
+SMALL_BYTES = 1024 * 1024
+"""A single segment below this size is sealed as it is; a merge below it is no large piece of work."""
 
 
 def neighbours(segments: Sequence[Segment]) -> list[Segment]:
@@ -102,12 +102,12 @@ def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool)
     inputs = [(layout.segment(s), s.first, s.last) for s in segments]
     generation = max((s.generation for s in segments), default=0)
     if len(segments) == 1 and not sealed_before and belongs is None:
-        copied = _copied(run, shard, schema, segments[0])
-        if copied is not None:
-            return Sealed(segments, generation, copied)
+        adopted = _adopted(run, shard, schema, segments[0])
+        if adopted is not None:
+            return Sealed(segments, generation, adopted)
     if sealed_before:
         inputs.append((layout.sealed(shard.stem), 0, shard.rows - 1))
-    if sum(s.size for s in segments) >= COPIED_BYTES:
+    if sum(s.size for s in segments) >= SMALL_BYTES:
         give_memory_back()
     try:
         tables = _whole(merge(files, inputs, schema), shard, belongs)
@@ -117,14 +117,14 @@ def seal(run: RunFiles, shard: Shard, schema: pa.Schema, *, sealed_before: bool)
     return Sealed(segments, generation, counts)
 
 
-def _copied(run: RunFiles, shard: Shard, schema: pa.Schema, segment: Segment) -> Counts | None:
-    """Copies a small segment that has all rows of the shard, and is what a merge would write. None where it is not.
+def _adopted(run: RunFiles, shard: Shard, schema: pa.Schema, segment: Segment) -> Counts | None:
+    """Takes a small segment that has all rows of the shard, and is what a merge would write. None where it is not.
 
-    Returns its counts. Every byte of it is checked. A damaged one is not copied; the merge finds the damage again, and
-    raises.
+    It gets a second name, or is copied where the storage has no links. Returns its counts. Every byte of it is checked.
+    A damaged one is not taken; the merge finds the damage again, and raises.
     """
     path = run.layout.segment(segment)
-    if segment.size >= COPIED_BYTES:
+    if segment.size >= SMALL_BYTES:
         return None
     try:
         data = read(run.files, path)
@@ -145,8 +145,9 @@ def _copied(run: RunFiles, shard: Shard, schema: pa.Schema, segment: Segment) ->
                 return None
     except seg.DAMAGE:
         return None
-    with run.files.create(run.layout.sealed(shard.stem)) as file:
-        file.write(data)
+    sealed = run.layout.sealed(shard.stem)
+    if not run.files.link(path, sealed):
+        replace(run.files, sealed, data)
     return counts
 
 

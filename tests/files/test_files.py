@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -168,32 +167,6 @@ class TestLocalFiles(FilesContract):
         (tmp_path / "whole").write_bytes(b"x")
         files.sweep(str(tmp_path))
         assert os.listdir(tmp_path) == ["whole"]
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """The calls that make things durable, as `name path`; a file's also tells how many bytes it held by then."""
-    seen: list[str] = []
-
-    def named(fd: int) -> str:
-        path = os.readlink(f"/proc/self/fd/{fd}")
-        name = os.path.relpath(path, tmp_path).split(f"-{os.getpid()}-")[0]
-        return name if os.path.isdir(path) else f"{name} {os.fstat(fd).st_size}"
-
-    def record(call: str, name_of: Callable[..., str]) -> None:
-        real: Callable[..., Any] = getattr(os, call)
-
-        def wrapper(*args: Any) -> Any:
-            seen.append(f"{call} {name_of(*args)}")
-            return real(*args)
-
-        monkeypatch.setattr(os, call, wrapper)
-
-    record("fsync", named)
-    record("fdatasync", named)
-    record("mkdir", lambda path, _: os.path.relpath(path, tmp_path))
-    record("replace", lambda _, path: os.path.relpath(path, tmp_path))
-    return seen
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="only Linux tells the path behind a descriptor")

@@ -161,11 +161,14 @@ def test_store_seals_a_shard_flushed_at_once_without_a_segment(tmp_path: Path) -
     run(scenario())
 
 
+@pytest.mark.parametrize("links", [False, True])
 @pytest.mark.parametrize("damaged", [False, True])
-def test_store_seals_a_single_segment_by_a_copy_where_every_byte_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+def test_store_seals_a_single_segment_as_it_is_where_every_byte_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool, links: bool
 ) -> None:
     merged: list[str] = []
+    if not links:
+        monkeypatch.setattr(LocalFiles, "link", lambda *_: False)
 
     def merge_seen(*given: Any) -> Any:
         merged.append("merged")
@@ -192,6 +195,7 @@ def test_store_seals_a_single_segment_by_a_copy_where_every_byte_is_whole(
         assert output.sealed().exists() != damaged
         if not damaged:
             assert read(output.files, str(output.sealed())) == written
+            assert output.sealed().samefile(path) == links
             assert complete(output)
 
     run(scenario())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import io
 import os
 import posixpath
 from collections.abc import Callable, Iterator
@@ -21,30 +20,11 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from simulation.disk_files import Inode, OpenFile
 from simulation.loop import Fuse
 
 from scorer.files import durable, local_files, local_globs, local_lock
 from scorer.files import full_disk as fulldisk
-
-
-class _Inode:
-    """A file's bytes as readers see them, and as they are on the disk."""
-
-    def __init__(self, version: int, data: bytes = b"") -> None:
-        self.data = bytearray(data)
-        self.synced = bytes(data)
-        self.version = version
-
-    def after_a_cut(self, draw: Random) -> bytes:
-        """The bytes after a power cut."""
-        if self.data == self.synced:
-            return self.synced
-        if not self.data.startswith(self.synced):  # written in place: one or the other
-            return draw.choice([self.synced, bytes(self.data)])
-        tail = self.data[len(self.synced) :]
-        kept = int(draw.random() * (len(tail) + 1))
-        zeros = len(tail) - kept if draw.random() < 0.2 else 0
-        return self.synced + bytes(tail[:kept]) + bytes(zeros)
 
 
 class Disk:
@@ -57,14 +37,14 @@ class Disk:
         self._draw = draw
         self._fuse = fuse
         self._versions = 0
-        self._names: dict[str, _Inode] = {}
+        self._names: dict[str, Inode] = {}
         self._folders = {""}
-        self._kept_names: dict[str, _Inode] = {}
+        self._kept_names: dict[str, Inode] = {}
         self._kept_folders = {""}
         self._pending: dict[str, list[Callable[[], object]]] = {}
-        self._handles: dict[int, _Inode | str] = {}
+        self._handles: dict[int, Inode | str] = {}
         self._next_handle = 3
-        self._locks: dict[str, list[tuple[_File, int]]] = {}
+        self._locks: dict[str, list[tuple[OpenFile, int]]] = {}
 
     # --- for the simulation -------------------------------------------------------------------------------------------
 
@@ -94,7 +74,7 @@ class Disk:
         folders = self._kept_folders
         self._folders = {f for f in folders if all(above in folders for above in _above(f))}
         kept = {p: inode for p, inode in sorted(self._kept_names.items()) if posixpath.dirname(p) in self._folders}
-        self._names = {path: _Inode(inode.version, inode.after_a_cut(draw)) for path, inode in kept.items()}
+        self._names = {path: Inode(inode.version, inode.after_a_cut(draw)) for path, inode in kept.items()}
         self._kept_names, self._kept_folders = dict(self._names), set(self._folders)
         self.ends()
 
@@ -116,8 +96,9 @@ class Disk:
         )
         system = SimpleNamespace(
             path=path, O_RDONLY=os.O_RDONLY, getpid=lambda: os.getpid(), fsync=self._fsync, fdatasync=self._fsync,
-            replace=self._replace, unlink=self._unlink, mkdir=self._mkdir, rmdir=self._rmdir, scandir=self._scandir,
-            stat=self._stat, open=self._handle_of, close=lambda handle: self._handles.pop(handle, None),
+            replace=self._replace, link=self._link, unlink=self._unlink, mkdir=self._mkdir, rmdir=self._rmdir,
+            scandir=self._scandir, stat=self._stat, open=self.handle_of,
+            close=lambda handle: self._handles.pop(handle, None),
         )  # fmt: skip
         globbing = SimpleNamespace(escape=lambda p: p, glob=self._glob)
         names = {name: getattr(fcntl, name) for name in ("LOCK_EX", "LOCK_SH", "LOCK_NB")}
@@ -140,11 +121,11 @@ class Disk:
 
     # --- system calls -------------------------------------------------------------------------------------------------
 
-    def _inode(self, data: bytes = b"") -> _Inode:
+    def _inode(self, data: bytes = b"") -> Inode:
         self._versions += 1
-        return _Inode(self._versions, data)
+        return Inode(self._versions, data)
 
-    def _open(self, path: str, mode: str, buffering: int = -1) -> _File:
+    def _open(self, path: str, mode: str, buffering: int = -1) -> OpenFile:
         self._fuse.call()
         inode = self._names.get(path)
         if mode == "rb":
@@ -156,24 +137,24 @@ class Disk:
             inode = self._names[path] = self._inode()
             self._later(path, partial(self._kept_names.__setitem__, path, inode))
         assert inode is not None
-        return _File(self, path, inode, reads=mode in ("rb", "a+b"), short=buffering == 0)
+        return OpenFile(self, path, inode, reads=mode in ("rb", "a+b"), short=buffering == 0)
 
-    def _handle_of(self, what: _Inode | str, _flags: int = 0) -> int:
+    def handle_of(self, what: Inode | str, _flags: int = 0) -> int:
         self._next_handle += 1
-        self._handles[self._next_handle] = what if isinstance(what, _Inode) or what != "." else ""
+        self._handles[self._next_handle] = what if isinstance(what, Inode) or what != "." else ""
         return self._next_handle
 
     def _fsync(self, handle: int) -> None:
         self._fuse.call()
         self._may_fail()
         what = self._handles[handle]
-        if isinstance(what, _Inode):
+        if isinstance(what, Inode):
             what.synced = bytes(what.data)
         else:
             for change in self._pending.pop(what, []):
                 change()
 
-    def write(self, inode: _Inode, data: bytes, *, short: bool) -> int:
+    def write(self, inode: Inode, data: bytes, *, short: bool) -> int:
         """Appends, and returns the number of bytes written, like write(2): fewer on a disk with errors."""
         self._fuse.call()
         self._versions += 1
@@ -196,6 +177,13 @@ class Disk:
         self._fuse.call()
         self._names[new] = self._names.pop(old)
         self._later(new, partial(self._moved, old, new))
+
+    def _link(self, path: str, name: str) -> None:
+        self._fuse.call()
+        if path not in self._names:
+            raise FileNotFoundError(errno.ENOENT, "No such file", path)
+        inode = self._names[name] = self._names[path]
+        self._later(name, partial(self._kept_names.__setitem__, name, inode))
 
     def _unlink(self, path: str) -> None:
         self._fuse.call()
@@ -244,14 +232,14 @@ class Disk:
     def _glob(self, pattern: str, recursive: bool = False) -> list[str]:
         return [path for path in self._names if fnmatch(path, pattern.replace("/**/", "/*"))]
 
-    def _flock(self, file: _File, flags: int) -> None:
+    def _flock(self, file: OpenFile, flags: int) -> None:
         holders = self._locks.setdefault(file.path, [])
         exclusive = bool(flags & fcntl.LOCK_EX)
         if any(holder is not file and (exclusive or kind & fcntl.LOCK_EX) for holder, kind in holders):
             raise BlockingIOError(errno.EWOULDBLOCK, "Locked", file.path)
         holders.append((file, flags))
 
-    def unlock(self, file: _File) -> None:
+    def unlock(self, file: OpenFile) -> None:
         self._locks[file.path] = [lock for lock in self._locks.get(file.path, []) if lock[0] is not file]
 
     def _later(self, path: str, change: Callable[[], object]) -> None:
@@ -267,56 +255,6 @@ class _Entries(list[Any]):
         return self
 
     def __exit__(self, *_: object) -> None: ...
-
-
-class _File(io.RawIOBase):
-    """An open file; reads return the bytes of the time of opening."""
-
-    def __init__(self, disk: Disk, path: str, inode: _Inode, *, reads: bool, short: bool) -> None:
-        super().__init__()
-        self.path = path
-        self._disk = disk
-        self._inode = inode
-        self._short = short
-        self._view = io.BytesIO(bytes(inode.data) if reads else b"")
-        self._handle: int | None = None
-
-    def fileno(self) -> int:
-        if self._handle is None:
-            self._handle = self._disk._handle_of(self._inode)
-        return self._handle
-
-    def readable(self) -> bool:
-        return True
-
-    writable = seekable = readable
-
-    def write(self, data: Any) -> int:
-        return self._disk.write(self._inode, bytes(data), short=self._short)
-
-    def truncate(self, size: int | None = None) -> int:
-        del self._inode.data[size or 0 :]
-        return size or 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        return self._view.read(size)
-
-    def readline(self, size: int | None = -1) -> bytes:
-        return self._view.readline(size)
-
-    def readinto(self, buffer: Any) -> int:
-        return self._view.readinto(buffer)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._view.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._view.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            self._disk.unlock(self)
-        super().close()
 
 
 def _above(folder: str) -> Iterator[str]:

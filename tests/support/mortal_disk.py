@@ -40,6 +40,14 @@ class Mortal(LocalFiles):
         if self._reached("after"):
             raise Killed
 
+    def link(self, path: str, name: str) -> bool:
+        if self._reached("before"):
+            raise Killed
+        linked = super().link(path, name)
+        if self._reached("after"):
+            raise Killed
+        return linked
+
     def append(self, path: str, data: bytes) -> None:
         if self._reached("before"):
             raise Killed

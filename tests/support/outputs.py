@@ -194,6 +194,12 @@ class Crashing(LocalFiles):
             self._die(after=False)
         self._die(after=True)
 
+    def link(self, path: str, name: str) -> bool:
+        self._die(after=False)
+        linked = super().link(path, name)
+        self._die(after=True)
+        return linked
+
     def delete(self, path: str) -> None:
         self._die(after=False)
         super().delete(path)
