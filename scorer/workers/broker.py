@@ -144,7 +144,7 @@ class Broker:
         leases = self._endpoints.exchange(worker, before, report.paces)
         return Answer(
             order=self.order,
-            slices=self._slices(worker, report.wants),
+            portions=self._portions(worker, report.wants),
             done=self.rows.done,
             grants=[grant for grant, _ in leases],
             tokens=tokens,
@@ -159,12 +159,12 @@ class Broker:
         """Seconds within which 99 % of the latest replies came."""
         return quantiles(self._latencies).get("p99", 0.0)
 
-    def _slices(self, worker: int, wants: int) -> list[Slice]:
+    def _portions(self, worker: int, wants: int) -> list[list[Slice]]:
         if self.order is not Order.SCORE:
             return []
-        leased: list[Slice] = []
-        while len(leased) < wants and (rows := self.rows.lease(worker)) is not None:
-            leased.append(rows)
+        leased: list[list[Slice]] = []
+        while len(leased) < wants and (portion := self.rows.portion(worker)):
+            leased.append(portion)
         return leased
 
     def _lacks(self, worker: int, lacks: bool) -> None:

@@ -43,7 +43,7 @@ from scorer.workers.messages import (
 
 BEAT_S = 0.1
 AHEAD = 2
-"""Slices of rows that are leased in advance, so that reading does not wait for an answer."""
+"""Portions of rows that are leased in advance, so that reading does not wait for an answer."""
 FRESH_S = 4.0
 """So long after an answer no other process can have the folder: on object storage, 6 s after a lease ended. A worker
 that is silent for longer begins nothing, so that others may use its part of the requests in flight within 5 s."""
@@ -91,9 +91,9 @@ class BrokerClient(PeriodicService):
         self._talking = asyncio.Lock()
         self._published: list[Published] = []
         self._said: deque[str] = deque()
-        self._unread: dict[str, str] = {}
+        self._unread: deque[tuple[str, str]] = deque()
         self._canaries: list[tuple[CanaryAnswer, float]] = []
-        self._slices: deque[Slice] = deque()
+        self._portions: deque[list[Slice]] = deque()
         self._answered = asyncio.Event()
         self._dry = False
         self._done = False
@@ -145,20 +145,19 @@ class BrokerClient(PeriodicService):
         self._canaries.append((answer, self._clock() - ago_s))
 
     def unread(self, shard: Shard, why: str) -> None:
-        """Reports that a shard cannot be read further."""
-        self._unread[shard.path] = why
-        self.wake()
+        """Reports that a shard cannot be read further; from any thread."""
+        self._unread.append((shard.path, why))
 
-    async def next_slice(self, *, wait: bool) -> Slice | None:
-        """The next rows to score; None where there are none now. With `wait`, None only where none will come."""
+    async def next_portion(self, *, wait: bool) -> list[Slice]:
+        """The next rows to score; [] where there are none now. With `wait`, [] only where none will come."""
         self._wants = True
         self.wake()
-        while not self._slices and self.order is Order.SCORE:
+        while not self._portions and self.order is Order.SCORE:
             self._answered.clear()
             await self._answered.wait()
-            if not self._slices and (self._done or (self._dry and not wait)):
-                return None
-        return self._slices.popleft() if self.order is Order.SCORE else None
+            if not self._portions and (self._done or (self._dry and not wait)):
+                return []
+        return self._portions.popleft() if self.order is Order.SCORE else []
 
     # --- reports and answers ------------------------------------------------------------------------------------------
 
@@ -180,10 +179,9 @@ class BrokerClient(PeriodicService):
 
     def _report(self, endpoints: Sequence[LeasedEndpoint], *, ended: bool, failure: Failure | None) -> Report:
         published, self._published = self._published, []
-        unread, self._unread = self._unread, {}
         canaries, self._canaries = self._canaries, []
         now = self._clock()
-        wants = AHEAD - len(self._slices) if self._wants and not ended else 0
+        wants = AHEAD - len(self._portions) if self._wants and not ended else 0
         return Report(
             spendings=self._spendings(ended=ended),
             paces=[self._pace(endpoint) for endpoint in endpoints],
@@ -192,7 +190,7 @@ class BrokerClient(PeriodicService):
             ended=ended,
             failure=failure,
             said=[self._said.popleft() for _ in range(len(self._said))],
-            unread=unread,
+            unread=dict(self._unread.popleft() for _ in range(len(self._unread))),
             canaries=[AnsweredCanary(answer, now - drawn_at) for answer, drawn_at in canaries],
             oldest_canary_s=None if self.canaries is None else self.canaries.oldest_s,
         )
@@ -259,11 +257,11 @@ class BrokerClient(PeriodicService):
         """Takes in the answer to a report about these endpoints. Returns the seconds until the next report."""
         now = self._clock()
         self._apply(answer, endpoints)
-        self._slices.extend(answer.slices)
+        self._portions.extend(answer.portions)
         self._done = answer.done
         self._recalled = answer.recall
         if asked:
-            self._dry = not answer.slices
+            self._dry = not answer.portions
             self._answered.set()
         if answer.order > self.order:
             self.order = answer.order

@@ -27,6 +27,7 @@ from scorer.types import Shard, Work
 from scorer.workers.broker import Broker
 from scorer.workers.canary_streams import CanaryStreams
 from scorer.workers.messages import Answer, Failure, Hello, Order, Published, Report, published
+from scorer.workers.row_leases import SLICE_ROWS
 from scorer.workers.worker import ledger_name
 
 
@@ -94,11 +95,12 @@ class Coordinator:
 
     async def feed(self, work: Iterator[Work]) -> None:
         """Offers the broker the next shard before the last one is leased, to the end."""
-        while (piece := await self._opened.offload(next, work, None)) is not None:
-            if piece.pause_s:
-                await asyncio.sleep(piece.pause_s)
-                continue
-            self.broker.offer(piece, self._opened.store.free_number(piece.shard))
+        while pieces := await self._opened.offload(_several, work):
+            for piece in pieces:
+                if piece.pause_s:
+                    await asyncio.sleep(piece.pause_s)
+                else:
+                    self.broker.offer(piece, self._opened.store.free_number(piece.shard))
             while not self.broker.rows.wants_shard:
                 self._heard.clear()
                 await self._heard.wait()
@@ -199,6 +201,16 @@ class Coordinator:
         """Raises the exception that ended a worker; nothing where none did."""
         if self.broker.failure is not None:
             raise _error(self.broker.failure)
+
+
+def _several(work: Iterator[Work]) -> list[Work]:
+    """The next pieces of work, of a slice's rows or a few more, or up to a pause; none at the end. Blocking."""
+    pieces: list[Work] = []
+    rows = 0
+    while rows < SLICE_ROWS and (piece := next(work, None)) is not None:
+        pieces.append(piece)
+        rows += SLICE_ROWS if piece.pause_s else piece.shard.rows
+    return pieces
 
 
 def _error(failure: Failure) -> Exception:

@@ -89,6 +89,11 @@ class Slice(msgspec.Struct, frozen=True):
     mask: bytes | None
     number: int
 
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.stop - self.first if self.mask is None else int.from_bytes(self.mask, "big").bit_count()
+
 
 class Published(msgspec.Struct, frozen=True):
     """A segment that is on disk: the numbers in its name, its row numbers as int64, and its counts.
@@ -222,7 +227,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A worker's report. It asks for `wants` slices of rows. `ended`: it is the last report, after `failure` if any.
+    """A worker's report. It asks for `wants` portions of rows. `ended`: it is the last report, after `failure` if any.
 
     `canaries` were answered since the last report, in the order in which they were asked; the first one that is not
     reported was asked `oldest_canary_s` ago (None: there is none). `said` are sentences for the user. `unread` says, by
@@ -257,14 +262,14 @@ class Grant(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """The broker's answer to a report.
 
-    `done`: no row is left for any worker. `tokens` and `pico` are added to the allowance. `recall`: the worker must
-    give back the part of it that is neither spent nor reserved. `refused` is the text of BudgetSpent. `paused`: the
-    worker begins no further row and finishes those in flight. `places` is the most requests in flight of each endpoint
-    for this worker, None where it adapts the number itself.
+    A portion is one slice, or those of several small shards. `done`: no row is left for any worker. `tokens` and `pico`
+    are added to the allowance. `recall`: the worker must give back the part of it that is neither spent nor reserved.
+    `refused` is the text of BudgetSpent. `paused`: the worker begins no further row and finishes those in flight.
+    `places` is the most requests in flight of each endpoint for this worker, None where it adapts the number itself.
     """
 
     order: Order = Order.SCORE
-    slices: list[Slice] = []
+    portions: list[list[Slice]] = []
     done: bool = False
     grants: list[Grant] = []
     tokens: int = 0

@@ -1,8 +1,9 @@
 """Leases rows to workers: each row has at most one holder until it is published, and none is lost.
 
 Each worker has a stretch of a shard to itself and gets slices of it in order, so that it reads forwards. A worker
-without one gets a new shard, or else the back half of the longest stretch of another worker. Near the end slices get
-short, so that all workers end together. The unpublished rows of a dead worker become free again. Knows no files.
+without one gets a new shard, or else the back half of the longest stretch of another worker. Small shards come several
+at once. Near the end slices get short, so that all workers end together. The unpublished rows of a dead worker become
+free again. Knows no files.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from scorer.types import Work
 from scorer.workers.messages import File, Slice
 
 SLICE_ROWS, SHORTEST_SLICE = 512, 8
+MOST_SLICES = 64
+"""The most slices in a portion, so that none takes long to lease."""
 LONGEST_LOOK = 65_536
 """The most rows that one slice may span, where most of them are done."""
 _FREE, _DONE = 0, -1
@@ -50,6 +53,7 @@ class RowLeases:
         self._fields: dict[tuple[str, int], _Field] = {}
         self._new: deque[_Stretch] = deque()
         self._of: dict[int, _Stretch] = {}
+        self._new_rows = 0
         self._closed = False
         self.left = 0
         """Rows offered and not published."""
@@ -62,7 +66,8 @@ class RowLeases:
     @property
     def wants_shard(self) -> bool:
         """True where the next shard should be offered, so that no worker waits for one."""
-        return not self._closed and len(self._new) < self._workers
+        few = len(self._new) < self._workers
+        return not self._closed and (few or self._new_rows < self._workers * SLICE_ROWS)
 
     def offer(self, work: Work, number: int) -> None:
         """Takes a piece of work; segments of its shard are numbered from `number` on.
@@ -80,7 +85,7 @@ class RowLeases:
         if left:
             field = _Field(work, holder, left, number)
             self._fields[work.shard.path, work.generation] = field
-            self._new.append(_Stretch(field, 0, rows))
+            self._add_new(_Stretch(field, 0, rows))
             self.left += left
 
     def _add(self, field: _Field, work: Work) -> None:
@@ -89,11 +94,26 @@ class RowLeases:
             field.holder[fresh] = _FREE
             field.left += len(fresh)
             self.left += len(fresh)
-            self._new.append(_Stretch(field, int(fresh[0]), int(fresh[-1]) + 1))
+            self._add_new(_Stretch(field, int(fresh[0]), int(fresh[-1]) + 1))
+
+    def _add_new(self, stretch: _Stretch, *, first: bool = False) -> None:
+        (self._new.appendleft if first else self._new.append)(stretch)
+        self._new_rows += stretch.end - stretch.at
 
     def close(self) -> None:
         """Says that no further shard comes."""
         self._closed = True
+
+    def portion(self, worker: int) -> list[Slice]:
+        """The next slices for this worker, of one shard or of several new small ones; [] as `lease`."""
+        portion: list[Slice] = []
+        rows = 0
+        while (leased := self.lease(worker)) is not None:
+            portion.append(leased)
+            rows += leased.rows
+            if not self._new or rows >= self._wanted or len(portion) == MOST_SLICES:
+                break
+        return portion
 
     def lease(self, worker: int) -> Slice | None:
         """The next rows for this worker; None where other workers hold all that are left."""
@@ -105,8 +125,9 @@ class RowLeases:
 
     def _stretch(self, worker: int) -> _Stretch | None:
         if self._new:
-            self._of[worker] = self._new.popleft()
-            return self._of[worker]
+            stretch = self._of[worker] = self._new.popleft()
+            self._new_rows -= stretch.end - stretch.at
+            return stretch
         longest = max(self._of.values(), key=lambda stretch: stretch.end - stretch.at, default=None)
         if longest is None or longest.end == longest.at:
             return None
@@ -115,11 +136,16 @@ class RowLeases:
         longest.end = middle
         return self._of[worker]
 
+    @property
+    def _wanted(self) -> int:
+        """The rows of a slice: fewer near the end."""
+        if self._new and not self._closed:
+            return SLICE_ROWS
+        return min(SLICE_ROWS, max(SHORTEST_SLICE, self.left // (4 * self._workers)))
+
     def _cut(self, stretch: _Stretch, worker: int) -> Slice | None:
         """Leases the first free rows of a stretch, and cuts them off it."""
-        field, wanted = stretch.field, SLICE_ROWS
-        if self._closed or not self._new:
-            wanted = min(SLICE_ROWS, max(SHORTEST_SLICE, self.left // (4 * self._workers)))
+        field, wanted = stretch.field, self._wanted
         while stretch.at < stretch.end:
             first = stretch.at
             free = field.holder[first : min(stretch.end, first + LONGEST_LOOK)] == _FREE
@@ -166,9 +192,9 @@ class RowLeases:
         """Frees the rows that these workers hold. Call `published` before for what they wrote."""
         for worker in workers:
             if (stretch := self._of.pop(worker, None)) is not None:
-                self._new.appendleft(stretch)
+                self._add_new(stretch, first=True)
             for field in self._fields.values():
                 held = np.flatnonzero(field.holder == worker)
                 if len(held):
                     field.holder[held] = _FREE
-                    self._new.appendleft(_Stretch(field, int(held[0]), int(held[-1]) + 1))
+                    self._add_new(_Stretch(field, int(held[0]), int(held[-1]) + 1), first=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import replace
 from typing import Any
@@ -36,7 +36,7 @@ from scorer.engine.background import served
 from scorer.errors import Interrupted, OutputError, ScorerError, ShardChanged
 from scorer.files.files import Files
 from scorer.files.lease import boot_s
-from scorer.inputs.pieces import BATCH_ROWS
+from scorer.inputs.pieces import BATCH_ROWS, ReadStalled
 from scorer.inputs.source import Reader, ahead, put_together
 from scorer.limits.leased_budget import LeasedBudget
 from scorer.output.layout import Layout
@@ -256,7 +256,7 @@ class Worker:
         """Scores until no row is left, stores all, and asks again: rows of other workers may have become free."""
         assert self._slots is not None
         forward = SliceReader(reader)
-        while (first := await self._broker.next_slice(wait=True)) is not None:
+        while first := await self._broker.next_portion(wait=True):
             rows = self._batches(plan, wires, first, store, forward)
             await engine.run(
                 parts,
@@ -268,21 +268,28 @@ class Worker:
             await self._broker.talk()
 
     async def _batches(
-        self, plan: RunPlan, wires: Assembled, first: Slice, store: WorkerStore, forward: SliceReader
+        self, plan: RunPlan, wires: Assembled, first: list[Slice], store: WorkerStore, forward: SliceReader
     ) -> AsyncGenerator[list[Row]]:
         assert self._offload is not None
-        leased: Slice | None = first
+        portion = first
         least = 1  # the first rows come soon
-        while leased is not None:
+        while portion:
+            read = ahead(put_together(self._read(portion, store, forward), least), self._offload)
+            async with aclosing(in_order(plan, read, wires.in_flight)) as batches:  # type: ignore[type-var]
+                async for batch in batches:
+                    yield batch
+            portion = await self._broker.next_portion(wait=False)
+            least = BATCH_ROWS
+
+    def _read(
+        self, portion: list[Slice], store: WorkerStore, forward: SliceReader
+    ) -> Iterator[list[Row] | ReadStalled]:
+        """The rows of a portion, without those of a shard that is gone or changed, which is reported. Blocking."""
+        for leased in portion:
             shard = Shard(**msgspec.structs.asdict(leased.shard))
             try:
-                await self._offload(store.begin, shard, leased.generation, leased.number)
-                read = ahead(put_together(forward.read(shard, leased), least), self._offload)
-                async with aclosing(in_order(plan, read, wires.in_flight)) as batches:  # type: ignore[type-var]
-                    async for batch in batches:
-                        yield batch
+                store.begin(shard, leased.generation, leased.number)
+                yield from forward.read(shard, leased)
             except ShardChanged as error:
                 forward.close()
                 self._broker.unread(shard, str(error))
-            leased = await self._broker.next_slice(wait=False)
-            least = BATCH_ROWS

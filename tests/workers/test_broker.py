@@ -238,15 +238,15 @@ def test_broker_ignores_reports_of_worker_declared_dead() -> None:
     broker = made()
     broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 4, "f")), 0)
     broker.rows.close()
-    (leased,) = broker.exchange(1, Report(Spendings({}), wants=1)).slices
+    ((leased,),) = broker.exchange(1, Report(Spendings({}), wants=1)).portions
     broker.lost(1, Totals())
     late = Published("in/a.parquet", 0, 0, 3, 0, np.arange(4, dtype=np.int64).tobytes(), 4, {})
     spent = dict.fromkeys(Totals.__slots__, 9)
     failed = Failure("SetupError", "late")
     answered = broker.exchange(1, Report(Spendings(spent), published=[late], wants=2, failure=failed))
-    assert (answered.order, answered.slices) == (Order.LEAVE, [])
+    assert (answered.order, answered.portions) == (Order.LEAVE, [])
     assert (broker.published, broker.totals, broker.failure) == ([], Totals(), None)
-    (again,) = broker.exchange(2, Report(Spendings({}), wants=1)).slices
+    ((again,),) = broker.exchange(2, Report(Spendings({}), wants=1)).portions
     assert (again.first, again.stop) == (leased.first, leased.stop)
     assert broker.order is Order.SCORE
 
@@ -324,7 +324,7 @@ def test_broker_messages_round_trip_through_encoding() -> None:
     wanting = Report(Spendings({}), wants=1)
     assert report(packed(wanting)) == wanting
     answered = broker.exchange(1, wanting)
-    assert answered.slices
+    assert answered.portions
     assert answer(packed(answered)) == answered
 
 
@@ -342,7 +342,7 @@ def test_broker_leases_no_rows_while_draining() -> None:
     broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 100, "f")), 0)
     broker.order = Order.DRAIN
     answered = broker.exchange(1, Report(Spendings({}), wants=2))
-    assert (answered.order, answered.slices) == (Order.DRAIN, [])
+    assert (answered.order, answered.portions) == (Order.DRAIN, [])
 
 
 def test_broker_totals_are_sum_over_workers() -> None:
@@ -361,7 +361,7 @@ def test_broker_leaves_out_unreadable_shard_and_keeps_reason() -> None:
         shard = Shard("in/a.parquet", "a", 1, "1", 100, "f")
         broker.offer(Work(shard), 0)
         broker.rows.close()
-        assert broker.exchange(1, Report(Spendings({}), wants=1)).slices
+        assert broker.exchange(1, Report(Spendings({}), wants=1)).portions
         found = report(packed(Report(Spendings({}), unread={"in/a.parquet": "it is gone"})))
         assert broker.exchange(1, found).done
         assert broker.unread == {"in/a.parquet": "it is gone"}

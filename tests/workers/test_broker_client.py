@@ -118,16 +118,16 @@ def test_broker_client_stops_sending_and_publishing_while_owner_is_silent() -> N
     run(scenario())
 
 
-def test_broker_client_prefetches_slices() -> None:
+def test_broker_client_prefetches_portions() -> None:
     async def scenario() -> None:
         broker = broker_of(RateLimits())
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 5000, "f")), 0)
         async with mate(broker, 1, RateLimits()) as one:
-            assert await one.client.next_slice(wait=True) is not None
+            assert await one.client.next_portion(wait=True)
             await asyncio.sleep(BEAT_S * 2)
             began = now()
             for _ in range(2):
-                assert await one.client.next_slice(wait=False) is not None
+                assert await one.client.next_portion(wait=False)
             assert now() == began
 
     run(scenario())
@@ -139,16 +139,14 @@ def test_broker_client_waits_for_rows_of_dead_worker() -> None:
         broker.offer(Work(Shard("in/a.parquet", "a", 1, "1", 2, "f")), 0)
         broker.rows.close()
         async with mate(broker, 1, RateLimits()) as one, mate(broker, 2, RateLimits()) as two:
-            first = await one.client.next_slice(wait=True)
-            assert first is not None
-            assert await two.client.next_slice(wait=False) is None
-            waiting = asyncio.create_task(two.client.next_slice(wait=True))
+            (first,) = await one.client.next_portion(wait=True)
+            assert await two.client.next_portion(wait=False) == []
+            waiting = asyncio.create_task(two.client.next_portion(wait=True))
             await asyncio.sleep(3.0)
             assert not waiting.done()
             one.cut = True
             broker.rows.lost([1])
-            again = await waiting
-            assert again is not None
+            (again,) = await waiting
             assert (again.first, again.stop) == (first.first, first.stop)
 
     run(scenario())
@@ -164,7 +162,7 @@ def test_broker_client_obeys_order_once_and_stops_waiting_for_rows() -> None:
 
         client = BrokerClient(exchange, lease_s=0.1, on_order=orders.append)
         talking = asyncio.create_task(client.serve())
-        assert await client.next_slice(wait=True) is None
+        assert await client.next_portion(wait=True) == []
         await asyncio.sleep(1.0)
         client.stop()
         await talking

@@ -105,9 +105,10 @@ class Hand:
 
     def lease(self) -> list[int]:
         """Rows of the first shard that are now this worker's."""
-        (leased,) = self.tell(wants=1).slices
-        self.store.begin(self._out.shards[0], leased.generation, leased.number)
-        return list(range(leased.first, leased.stop)) if leased.mask is None else _masked(leased)
+        (portion,) = self.tell(wants=1).portions
+        for leased in portion:
+            self.store.begin(self._out.shards[0], leased.generation, leased.number)
+        return [number for leased in portion for number in _numbers(leased)]
 
     def tell(self, *, wants: int = 0, ended: bool = False) -> Answer:
         report = self.client._report(self.client.endpoints, ended=ended, failure=None)
@@ -121,8 +122,10 @@ class Hand:
         await self.store.close()
 
 
-def _masked(leased: Slice) -> list[int]:
-    bits = np.unpackbits(np.frombuffer(leased.mask or b"", dtype=np.uint8), count=leased.stop - leased.first)
+def _numbers(leased: Slice) -> list[int]:
+    if leased.mask is None:
+        return list(range(leased.first, leased.stop))
+    bits = np.unpackbits(np.frombuffer(leased.mask, dtype=np.uint8), count=leased.stop - leased.first)
     return [leased.first + int(n) for n in np.flatnonzero(bits)]
 
 

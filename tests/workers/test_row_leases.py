@@ -65,13 +65,14 @@ class Racing(RuleBasedStateMachine):
     @rule(which=st.integers(0, WORKERS - 1))
     def lease(self, which: int) -> None:
         worker = sorted(self.lives)[which]
-        leased = self.rows.lease(worker)
-        if leased is None:
+        if not (portion := self.rows.portion(worker)):
             assert not self.free, "rows are free, and nobody is given them"
-            return
+        for leased in portion:
+            self.take(worker, leased)
+
+    def take(self, worker: int, leased: Slice) -> None:
         got = {(leased.shard.path, leased.generation, n) for n in numbers(leased)}
-        assert got
-        assert len(got) <= SLICE_ROWS
+        assert 0 < len(got) == leased.rows <= SLICE_ROWS
         assert got <= self.free, "leased twice, or never to be scored"
         self.free -= got
         self.held |= dict.fromkeys(got, worker)
@@ -135,6 +136,30 @@ def test_row_leases_give_each_worker_ascending_slices() -> None:
     for worker in (0, 1):
         firsts = [leased.first for leased in slices[worker::2] if leased is not None]
         assert firsts == sorted(firsts)
+
+
+def test_row_leases_give_small_shards_several_at_once_and_fewer_near_the_end() -> None:
+    rows = RowLeases(2)
+    offered = 0
+    while rows.wants_shard:
+        rows.offer(Work(shard(f"s{offered}", 200)), 0)
+        offered += 1
+    assert offered == 6  # two portions of 512 rows
+    assert [leased.shard.stem for leased in rows.portion(1)] == ["s0", "s1", "s2"]
+    assert rows.wants_shard
+    rows.close()
+    assert [leased.shard.stem for leased in rows.portion(2)] == ["s3"]
+    assert [leased.rows for leased in rows.portion(1)] == [150]
+
+
+def test_row_leases_give_a_portion_no_part_of_another_workers_shard() -> None:
+    rows = RowLeases(2)
+    for name, size in (("small", 10), ("large", 1000)):
+        rows.offer(Work(shard(name, size)), 0)
+    assert [leased.shard.stem for leased in rows.portion(1)] == ["small", "large"]
+    rows.lease(1)
+    rows.offer(Work(shard("last", 10)), 0)
+    assert [leased.shard.stem for leased in rows.portion(2)] == ["last"]
 
 
 def test_row_leases_shorten_slices_near_end() -> None:
