@@ -84,3 +84,7 @@ class Drain:
 
     def _patient_until(self) -> float:
         return max(self._asked_at, self._breaker.last_success) + PATIENCE_S
+
+
+def not_begun() -> Interrupted:
+    return Interrupted("draining: this row was not begun")

@@ -16,10 +16,10 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-from scorer.errors import Interrupted, OutputError
+from scorer.errors import OutputError
 from scorer.limits.bills import LearnedBilling
 from scorer.limits.budget import Budget
-from scorer.limits.drain import Drain
+from scorer.limits.drain import Drain, not_begun
 from scorer.limits.endpoint_rates import EndpointRates, local_rates
 from scorer.limits.health import EndpointHealth
 from scorer.limits.queue import CONCURRENCY, LEDGER, AdmissionQueue
@@ -147,7 +147,8 @@ class LocalLimiter:
         return None if self._caps.fits(self.bills.worst(demand)) else ("budget", None)
 
     def _hold_entered(self, demand: Demand) -> tuple[str, float | None] | None:
-        if (demand.first and self.paused) or self.bills.worst(demand) is not demand:
+        later = self.paused or (self.breaker.open_since is not None and self._ledger_queue.begun > 0)
+        if (demand.first and later) or self.bills.worst(demand) is not demand:
             raise AskAgain
         return self._hold_all(demand) or self._hold_pace(demand)
 
@@ -158,7 +159,7 @@ class LocalLimiter:
 
     def _hold_all(self, demand: Demand) -> tuple[str, float | None] | None:
         if demand.first and self._drain.asked:
-            raise _not_begun()
+            raise not_begun()
         if self.retired:
             raise EndpointDown
         if self._closed:
@@ -249,8 +250,8 @@ class LocalLimiter:
         if self._drain.asked:
             return
         self._drain.ask()
-        self._ledger_queue.turn_away(_not_begun)
-        self._queue.turn_away(_not_begun)
+        self._ledger_queue.turn_away(not_begun)
+        self._queue.turn_away(not_begun)
         self._drain.release()
 
     def close(self) -> None:
@@ -349,7 +350,3 @@ class LocalLimiter:
     def concurrency(self) -> int:
         """Requests that may be in flight now."""
         return self._fixed if self._adaptive is None else self._adaptive.limit
-
-
-def _not_begun() -> Interrupted:
-    return Interrupted("draining: this row was not begun")

@@ -77,6 +77,11 @@ class AdmissionQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def begun(self) -> int:
+        """How many of the requests that wait belong to rows in flight."""
+        return self._begun
+
     def demands(self) -> Iterator[Demand]:
         """The demands that wait, the head first."""
         return (place.demand for place in self._places if not place.granted.done())

@@ -19,7 +19,7 @@ class Entry:
 
 class AskAgain(Exception):
     """A request has to ask for its permit again, without its ledger entry: that is below the worst case as known now,
-    or the run was paused."""
+    the run was paused, or a row in flight is to have the probe of an outage."""
 
 
 class WriteAhead:
