@@ -22,7 +22,8 @@ class BatchModel:
     `reader` reads the bills of replies before it is known what they answer.
     `retries` counts the attempts that end in an error line. `enqueued_tokens` None: no limit is known. `cache` chooses
     the prefixes that the provider is to cache; None for none. `separate` holds the alias where each sample is a request
-    of its own: the provider gives one choice a request, or was not known to give several.
+    of its own: the provider gives one choice a request, or was not known to give several. `online_times` is the most
+    that a token costs online, divided by its price in a batch.
     """
 
     alias: str
@@ -41,6 +42,7 @@ class BatchModel:
     cache: PromptCache | None = None
     separate: set[str] = field(default_factory=set)
     bills: LearnedBilling = field(default_factory=LearnedBilling)
+    online_times: float = 1.0
 
     def marked(self, request: Request) -> Request:
         """The request with the prefixes that the provider is to cache. To be called once for each request."""

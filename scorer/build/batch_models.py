@@ -22,7 +22,7 @@ from scorer.client.providers.anthropic import VERSION
 from scorer.client.providers.settings import ProviderSettings
 from scorer.client.reservation import Reservation
 from scorer.client.settlement import Settlement
-from scorer.config.model_prices import batch_price, window
+from scorer.config.model_prices import batch_price, online_times, window
 from scorer.config.price_table import on_host
 from scorer.config.spec import Model, Spec
 from scorer.types import Offload
@@ -93,4 +93,5 @@ async def _made(model: Model, offload: Offload, stack: AsyncExitStack, make_api:
         options.min_requests,
         prompt_cache(model, lambda: 0.0, lasting=model.provider == "anthropic"),  # all of a batch are sent at once
         set() if _gives_choices(model, url) else {model.alias},
+        online_times=online_times(model),
     )

@@ -112,6 +112,12 @@ class TierPrices:
         """The price at the tier that is asked for."""
         return self.others.get(self.asked, self.standard)
 
+    def billed_at(self, tier: str | None) -> Price:
+        """The price of replies that name `tier`; of those that name none, that of the dearer output."""
+        if tier is not None:
+            return self.others.get(tier, self.standard)
+        return max(self.standard, self.price, key=lambda one: (one.output, one.input))
+
     def cost_pico(self, usage: Usage) -> int:
         """The cost of `usage` in pico-dollars."""
         if usage.tier is not None:

@@ -64,6 +64,15 @@ def batch_price(model: Model) -> Price | None:
     return _with_long(found).get(BATCHES) or scaled(found.price, 1.0 if on_host(model.base_url, "together") else BATCH)
 
 
+def online_times(model: Model) -> float:
+    """The most that a token costs online, divided by its price in a batch; 1 where the price is unknown."""
+    found, batch = tariff(model), batch_price(model)
+    if found is None or batch is None:
+        return 1.0
+    pairs = [(found.price.worst_pico(*tokens), batch.worst_pico(*tokens)) for tokens in ((1, 0), (0, 1))]
+    return max((online / batched for online, batched in pairs if batched), default=1.0)
+
+
 def halves_in_batches(model: Model) -> bool:
     """Whether the provider at the model's address charges half in batches by a rule for all of its models."""
     if model.provider == "anthropic":

@@ -235,6 +235,8 @@ class BatchScoring:
             raise BatchesOut(
                 f"{state.rows.left:,} rows are in no batch, and --collect submits none. Run the command without it."
             )
+        for sentence in () if state.cancels else submitting.rest.values():
+            self._opened.say(sentence)
         exported = len(state.chunks.live)
         await self._online.rest(state, todo=exported > 0)
         if exported and not self._drain.asked:

@@ -11,13 +11,16 @@ import numpy as np
 from scorer.batch.building import Built
 from scorer.batch.cutting import CAPS, Room
 from scorer.batch.intents import intend, new_nonce
+from scorer.batch.model import BatchModel
 from scorer.batch.open_chunks import OpenChunk, row_sets
 from scorer.batch.rows import Numbers
 from scorer.batch.types import Bounds
+from scorer.counted import counted
 from scorer.errors import TransientError
 from scorer.job.batch_collecting import Collecting
 from scorer.job.batch_state import BatchState, Lane, mask_of
 from scorer.limits import Budget, Demand
+from scorer.limits.budget import PICO
 from scorer.output.chunk_files import ChunkLine
 from scorer.types import Work
 
@@ -26,13 +29,17 @@ Sent = Literal["sent", "blocked", "rest"]
 
 
 class Submitting:
-    """Sends new batches. `paused` says not to; `everything` also sends fewer requests than `min_requests`."""
+    """Sends new batches. `paused` says not to; `everything` also sends fewer requests than `min_requests`.
+
+    `rest` has for each model that leaves rows for the online endpoint a sentence that says so, with the money.
+    """
 
     def __init__(self, state: BatchState, budget: Budget, collecting: Collecting) -> None:
         self._state = state
         self._budget = budget
         self._collecting = collecting
         self.paused = self.everything = False
+        self.rest: dict[str, str] = {}
 
     async def submit(self) -> bool:
         """Puts as many rows into batches as may be. True where some wait for the next round.
@@ -40,6 +47,7 @@ class Submitting:
         Raises SetupError, and BudgetSpent where nothing is out and no row's requests fit the caps.
         """
         waits = False
+        self.rest.clear()
         for lane in self._state.lanes.values():
             while not (self._state.drain.asked or self._state.halt.asked):
                 if lane.held or self.paused:
@@ -75,12 +83,30 @@ class Submitting:
             if suspect is None and len(lines) < least:
                 if state.chunks.live:
                     return "blocked"
-                if built.cut.full in (None, *CAPS) and not built.more:
+                if built.cut.full in (None, *CAPS) and not built.more and self._leave(model, built):
                     return "rest"
             if not await self._ready(lane) or not self._budget.owned():
                 return "blocked"
             await self._send(lane, nonce, built, lines)
         return "sent"
+
+    def _leave(self, model: BatchModel, built: Built) -> bool:
+        """Whether the last rows, fewer than fill a batch, are asked online; then `rest` says so.
+
+        Where all of them fit into one batch and the caps may not last for them online, they go into that batch.
+        """
+        pico = sum(line.pico for line in built.lines)
+        few = f"fewer requests than model.batch.min_requests = {model.min_requests}"
+        said = f"Asked online, at the online price: {counted(self._state.rows.todo(model.alias), 'row')}, since"
+        if built.cut.full is not None:
+            self.rest[model.alias] = f"{said} the caps leave a batch {few}."
+            return True
+        online = round(pico * model.online_times)
+        if any(self._budget.over(Demand(0, 0, sum(line.tokens for line in built.lines), online))):
+            return False
+        money = f" That is {online / PICO:.4g} USD at most; in a batch it is {pico / PICO:.4g}." if pico else ""
+        self.rest[model.alias] = f"{said} they need {few}.{money}"
+        return True
 
     async def _note(self, built: Built, alias: str) -> None:
         """Stores what was finished on the way."""

@@ -161,10 +161,11 @@ def estimate(
     scale = rows / max(1, seen.rows)
     deadline = plan.spec.limits.deadline is not None
     cached = prompts.cached if prompts is not None else None
-    totals = Totals(seen, prompt, half_width, scale, earlier.reply_tokens, cached=cached, deadline=deadline)
+    reply, tiers = earlier.reply_tokens, earlier.tiers
+    totals = Totals(seen, prompt, half_width, scale, reply, cached=cached, deadline=deadline, tiers=tiers)
     cost, cost_low, cost_worst = totals.cost(0.0, 1), totals.cost(-1.0, 0), totals.cost(1.0, 2)
     known, price = tariff(model), planned_prices(model)
-    reply, latency = earlier.reply_tokens, earlier.seconds or ASSUMED_LATENCY
+    latency = earlier.seconds or ASSUMED_LATENCY
     limits = plan.spec.limits
     seconds, binding = totals.seconds(limits, 0.0, None, latency.value)
     canary = plan.spec.canary

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from scorer.config.cost import STANDARD, Price, TierPrices
 from scorer.config.model_prices import planned_prices
 from scorer.config.spec import Limits, Model
 from scorer.job.cache_estimate import IN_BATCHES
 from scorer.job.learned import Mean
-from scorer.job.model_load import seconds_at_limits
+from scorer.job.model_load import ModelLoad, seconds_at_limits
 from scorer.job.prompt_sample import PromptSample
 from scorer.usage import Usage
 
@@ -26,7 +27,8 @@ class Totals:
     `prompt` and `half_width` are the prompt tokens of all models and half of their interval. `reply` is the tokens of a
     finished row's replies where such rows are known, else the sample's assumptions count. `cached` is the share of the
     prompt tokens that a cache held for finished rows. `deadline`: at some time all rows that are in provider batches
-    may go online.
+    may go online. `tiers` are the shares of the finished rows' tokens by the tier that replies name, None for none;
+    empty where no finished row tells.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Totals:
         *,
         cached: Mean | None = None,
         deadline: bool = False,
+        tiers: Mapping[str | None, float] = MappingProxyType({}),
     ) -> None:
         loads = list(seen.models.values())
         self._seen_caches = seen.caches
@@ -50,6 +53,7 @@ class Totals:
         self._prefix = seen.shared_bytes / max(1, seen.bytes)
         self._choices = seen.choice_tokens / max(1, sum(seen.tokens)) if cached is None else 0.0
         self._deadline = deadline
+        self._tiers = tiers
         sampled = sum(load.prompt_tokens for load in self._loads)
         self._share = [load.prompt_tokens / max(1, sampled) for load in self._loads]
         self._outputs: list[tuple[float, float, float]] = [
@@ -75,7 +79,7 @@ class Totals:
 
         `cached`: with prompt caching, without it, or (None) as each model asks for it.
         """
-        return self._cost(sign, case, lambda known, model: self._mix(known, model, case), cached)
+        return self._cost(sign, case, lambda known, load: self._mix(known, load, case), cached)
 
     @property
     def caches(self) -> bool:
@@ -150,25 +154,38 @@ class Totals:
         """What the run costs online at the standard tier, where it asks for another one or goes in batches."""
         asked = sorted({load.model.tier for load in self._loads} - {STANDARD})
         cost, standard = self.cost(0.0, 1), self._cost(0.0, 1, lambda known, _: [(1.0, known.standard)])
-        batched = any(load.model.mode == "batch" for load in self._loads)
+        batched = [load for load in self._loads if load.model.mode == "batch"]
         if not (asked or batched) or cost is None or standard is None:
             return ()
         if batched:
+            least = f"model.batch.min_requests = {batched[0].model.batch.min_requests}"
+            if not any(map(self._fills, batched)):
+                in_batch = self._cost(0.0, 1, lambda known, _: [(1.0, known.price)])
+                return (
+                    f'model.mode = "batch": all is asked online, at {cost:,.4g} USD expected, for it is less than '
+                    f"{least}. In a batch it is {in_batch:,.4g}: --set model.batch.min_requests=1.",
+                )
             return (
-                f'model.mode = "batch": {cost:,.4g} USD expected, and {standard:,.4g} online. A provider answers a '
-                "batch within 24 h; a judge that asks again needs another one.",
+                f'model.mode = "batch": {cost:,.4g} USD expected, and {standard:,.4g} online. What fills no batch at '
+                f"the end ({least}) is asked online, in the worst case. A provider answers a batch within 24 h; a "
+                "judge that asks again needs another one.",
             )
         named = " and ".join(f'"{tier}"' for tier in asked)
         return (
             f"model.tier = {named}: {cost:,.4g} USD expected, and {standard:,.4g} at the standard tier. Each reply is "
-            "billed at the tier that it names.",
+            f"billed at the tier that it names{self._unnamed()}.",
         )
+
+    def _unnamed(self) -> str:
+        share = self._tiers.get(None, 0.0)
+        known = f", as {share:.0%} of the finished rows do" if share else ""
+        return f", or at the dearer of both prices where it names none{known}"
 
     def _cost(
         self,
         sign: float,
         case: int,
-        prices: Callable[[TierPrices, Model], list[tuple[float, Price]]],
+        prices: Callable[[TierPrices, ModelLoad], list[tuple[float, Price]]],
         cached: bool | None = None,
     ) -> float | None:
         """USD, where `prices` gives the shares of a model's requests and their prices."""
@@ -182,19 +199,30 @@ class Totals:
             output, requests = round(outputs[case] * self._scale), round(load.requests * self._scale)
             read, written = (round(share * prompt) for share in self._cache_shares(load.model, case, cached=cached))
             usage = Usage(prompt, output, read, written, written if self._lasting(load.model) else 0)
-            total += sum(part * _cost(one, usage, requests) for part, one in prices(known, load.model))
+            total += sum(part * _cost(one, usage, requests) for part, one in prices(known, load))
         return total
 
-    def _mix(self, known: TierPrices, model: Model, case: int) -> list[tuple[float, Price]]:
+    def _mix(self, known: TierPrices, load: ModelLoad, case: int) -> list[tuple[float, Price]]:
         """The shares of requests and their prices.
 
-        In the worst case as many leave the tier as `tier_fallback` lets, and no batch has ended at the deadline.
+        In the worst case as many leave the tier as `tier_fallback` lets. Of batches, what does not fill one is asked
+        online: in the worst case as many requests as nearly do, and with a deadline all, as where no batch has ended.
         """
-        left = model.tier_fallback.share if model.tier_fallback is not None else 0.0
+        model = load.model
+        left = model.tier_fallback.share if model.tier_fallback is not None and case == 2 else 0.0
         if model.mode == "batch":
-            left = float(self._deadline)
-        left = left if case == 2 else 0.0
+            least = model.batch.min_requests
+            rest = 1.0 if self._deadline else min(1.0, (least - 1) / max(1.0, load.requests * self._scale))
+            left = (rest if case == 2 else 0.0) if self._fills(load) else 1.0
+        if model.mode == "online" and self._tiers:
+            of_tiers = [((1.0 - left) * share, known.billed_at(name)) for name, share in self._tiers.items()]
+            return [*of_tiers, (left, known.standard)]
         return [(1.0 - left, known.price), (left, known.standard)]
+
+    def _fills(self, load: ModelLoad) -> bool:
+        """Whether a model's requests go in provider batches: they fill one."""
+        model = load.model
+        return model.mode == "batch" and load.requests * self._scale >= model.batch.min_requests
 
     def seconds(self, limits: Limits, sign: float, case: int | None, seconds_a_request: float) -> tuple[float, str]:
         """Seconds of the slowest model, and the limit that determines them.
@@ -202,7 +230,7 @@ class Totals:
         The limits charge the replies of `case`. In the worst case, and without one, they charge at least the output
         limit, as servers do that reserve it. Batches take up to their window, whatever the limits are.
         """
-        if any(load.model.mode == "batch" for load in self._loads):
+        if any(map(self._fills, self._loads)):
             return (0.0 if case == 0 else BATCH_WINDOW_S), "batch"
         found = [(0.0, "concurrency")]
         for load, share, outputs in zip(self._loads, self._share, self._outputs, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scorer.build.plan import RunPlan
+from scorer.config.cost import STANDARD
 from scorer.errors import BadRow, Damaged, ScorerError
 from scorer.files.files import Files
 from scorer.frozen import dataclass
@@ -70,7 +72,9 @@ class Learned:
     """What earlier starts left: forgotten shards, names of shards in the output by path, and means over finished rows.
 
     `reply_tokens` are those of a row with all its requests, `seconds` those of a request. Both are None where fewer
-    than 20 rows were asked, and `prompts`, by the shard's name in the output, is empty.
+    than 20 rows were asked, and `prompts`, by the shard's name in the output, is empty. `tiers` are the shares of the
+    tokens by the service tier that replies name, None for none; empty but for one model at a tier of its own that the
+    last start asked for, too.
     """
 
     forgotten: frozenset[str] = frozenset()
@@ -78,6 +82,7 @@ class Learned:
     reply_tokens: Mean | None = None
     seconds: Mean | None = None
     prompts: Mapping[str, PromptBills] = field(default_factory=dict)
+    tiers: Mapping[str | None, float] = field(default_factory=dict)
 
     @property
     def taken(self) -> dict[str, str]:
@@ -96,18 +101,31 @@ def learned(plan: RunPlan, files: Files) -> Learned:
         stems = {shard.path: shard.stem for shard in (*manifest.shards, *manifest.forgotten)}
         if manifest.fingerprint != plan.fingerprint and changed_keys(manifest, plan.covers):
             return Learned(forgotten, stems)
-        tokens, seconds, prompts = _finished(files, layout, manifest)
+        tiers: Counter[str | None] | None = Counter() if _same_tier(plan, manifest) else None
+        tokens, seconds, prompts = _finished(files, layout, manifest, tiers)
     except (ScorerError, OSError):
         return Learned()
     if len(tokens) < FEWEST_ROWS:
         return Learned(forgotten, stems)
-    return Learned(forgotten, stems, Mean.of(tokens), Mean.of(seconds) if len(seconds) else None, prompts)
+    total = tiers.total() if tiers is not None else 0
+    shares = {name: count / total for name, count in tiers.items()} if tiers is not None and total else {}
+    return Learned(forgotten, stems, Mean.of(tokens), Mean.of(seconds) if len(seconds) else None, prompts, shares)
+
+
+def _same_tier(plan: RunPlan, manifest: Manifest) -> bool:
+    """Whether the one model of the plan has the service tier, not the standard one, at which the last start asked."""
+    (model, *others) = plan.spec.all_models
+    asked = manifest.spec.get("model", {}).get("tier", STANDARD)
+    return not others and asked == model.tier != STANDARD
 
 
 def _finished(
-    files: Files, layout: Layout, manifest: Manifest
+    files: Files, layout: Layout, manifest: Manifest, tiers: Counter[str | None] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], dict[str, PromptBills]]:
-    """Reply tokens of each row that was asked, mean seconds of a request of each that was answered, and prompts."""
+    """Reply tokens of each row that was asked, mean seconds of a request of each that was answered, and prompts.
+
+    `tiers` gets the tokens by the tier that replies name.
+    """
     tokens: list[npt.NDArray[np.float64]] = [np.zeros(0)]
     seconds: list[npt.NDArray[np.float64]] = [np.zeros(0)]
     prompts: dict[str, PromptBills] = {}
@@ -118,7 +136,7 @@ def _finished(
             break
         try:
             with seg.broken(path):
-                table = seg.read_columns(files, path, _COLUMNS)
+                table = seg.read_columns(files, path, _COLUMNS, counted=tiers is not None)
         except seg.Broken:  # `verify` tells; a plan does without
             continue
         rows += table.num_rows
@@ -127,11 +145,20 @@ def _finished(
         waited = _floats(table, "answered_s")
         tokens.append(np.nan_to_num(_floats(table, "completion_tokens")[asked]))
         seconds.append((waited[asked] / attempts[asked])[waited[asked] > 0])
+        if tiers is not None:
+            _count_tiers(table.filter(asked), tiers)
         if billed < MOST_PROMPTS:
             known = asked & (_floats(table, "prompt_tokens") > 0)
             prompts[shard.stem] = _bills(shard.footer, table.filter(known), prompts.get(shard.stem))
             billed += int(known.sum())
     return np.concatenate(tokens), np.concatenate(seconds), prompts
+
+
+def _count_tiers(table: pa.Table, tiers: Counter[str | None]) -> None:
+    tokens = np.nan_to_num(_floats(table, "prompt_tokens") + _floats(table, "completion_tokens"))
+    names = table.column("tier").to_pylist() if "tier" in table.column_names else [None] * table.num_rows
+    for name, count in zip(names, tokens.tolist(), strict=True):
+        tiers[name] += int(count)
 
 
 def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64]:

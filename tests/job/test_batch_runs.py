@@ -104,6 +104,32 @@ def test_what_a_cap_leaves_below_min_requests_goes_online(tmp_path: Path) -> Non
     run.whole()
     assert min(run.batches.sizes) >= 8
     assert len(run.wire.asked) > 8
+    assert any(
+        "since the caps leave a batch fewer requests than model.batch.min_requests = 8." in one for one in run.said
+    )
+
+
+def test_rest_of_few_requests_says_what_it_costs_online_and_in_a_batch(tmp_path: Path) -> None:
+    run = BatchRun(tmp_path, 13, min_requests=5)
+    run.run()
+    (said,) = [one for one in run.said if one.startswith("Asked online")]
+    assert "3 rows, since they need fewer requests than model.batch.min_requests = 5." in said
+    online, in_batch = (
+        float(text.strip(" .")) for text in said.split("That is")[1].split("USD at most; in a batch it is")
+    )
+    assert online == pytest.approx(2 * in_batch, rel=0.01)
+    assert online > 3 * 14e-6, "the worst case"
+
+
+def test_rest_that_a_money_cap_may_not_hold_online_goes_into_one_more_batch(tmp_path: Path) -> None:
+    """A cap cuts the first batch. What is left costs twice as much online, and could end the run too early."""
+    run = BatchRun(tmp_path, 14, max_requests=20, min_requests=8)
+    run.limits = {"max_tokens": None, "max_usd": 0.0015}
+    run.run()
+    run.whole()
+    assert (len(run.batches.sizes), run.wire.asked.total()) == (2, 0)
+    assert run.batches.sizes[1] < 8
+    assert not [one for one in run.said if one.startswith("Asked online")]
 
 
 def test_deadline_cancels_and_asks_the_rest_online(tmp_path: Path) -> None:

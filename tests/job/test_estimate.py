@@ -311,7 +311,24 @@ def test_worst_case_with_a_deadline_has_all_rows_online(tmp_path: Path) -> None:
         return found.cost_expected, found.cost_worst
 
     deadline = {"deadline": "2026-12-01T07:00"}
-    online, batch, late = costs({}), costs({}, mode="batch"), costs(deadline, mode="batch")
+    batches = {"mode": "batch", "batch": {"min_requests": 1}}
+    online, batch, late = costs({}), costs({}, **batches), costs(deadline, **batches)
     assert None not in (*online, *batch, *late)
     assert late == (batch[0], online[1])
     assert batch[1] == pytest.approx(online[1] / 2)  # type: ignore[operator]
+
+
+def test_plan_of_a_batch_run_has_online_what_fills_no_batch(tmp_path: Path) -> None:
+    def found(least: int) -> Estimate:
+        batch = {"mode": "batch", "batch": {"min_requests": least}}
+        return planned(tmp_path, {"prompt": "{a:fenced}"}, price={"input": 1.0, "output": 2.0}, **batch)
+
+    requests = found(1).requests
+    small, whole, half = found(requests + 1), found(1), found(requests // 2 + 1)
+    assert whole.cost_usd is not None
+    assert whole.cost_worst is not None
+    assert small.cost_usd == pytest.approx(2 * whole.cost_usd)
+    assert small.binding_limit != "batch"
+    assert any("all is asked online" in advice and f"{whole.cost_usd:,.4g}" in advice for advice in small.advice)
+    assert (half.cost_usd, half.binding_limit) == (whole.cost_usd, "batch")
+    assert half.cost_worst == pytest.approx(whole.cost_worst * (1 + requests // 2 / requests))

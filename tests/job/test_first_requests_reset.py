@@ -1,8 +1,9 @@
-"""Promise: a judge that breaks off each row's first request costs that request, and not the run, with a cap or without."""
+"""Promise: a judge that breaks off each row's first request costs that request, with a cap or without."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
 import pytest
 from support.inprocess import ROW, Run, Wire
 

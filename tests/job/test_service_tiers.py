@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,31 @@ def test_the_plan_has_the_price_of_the_tier_and_of_requests_that_leave_it(tmp_pa
     assert left.cost_worst == pytest.approx(standard.cost_worst * 0.75)
     assert any("at the standard tier" in advice for advice in flex.advice)
     assert not any("model.tier" in advice for advice in standard.advice)
+
+
+class Unnamed(Simulated):
+    """Its replies name no service tier."""
+
+    async def reply(self, call: Call, number: int) -> Reply:
+        given = await super().reply(call, number)
+        return replace(given, body=given.body.replace(b'"service_tier":"flex"', b'"service_tier":null'))
+
+
+def test_a_plan_learns_from_finished_rows_that_replies_name_no_tier(tmp_path: Path) -> None:
+    def planned(tier: str) -> Estimate:
+        return estimate(check(tree(tmp_path, tier=tier)), LocalFiles())
+
+    status = ran(tmp_path, Unnamed(), tier="flex")
+    after = planned("flex")
+    assert after.cost_usd == pytest.approx(status.cost_usd, rel=0.02)
+    assert any("names none, as 100% of the finished rows do" in advice for advice in after.advice)
+    assert planned("priority").cost_usd == pytest.approx(2.5 * status.cost_usd, rel=0.02), "a tier that was not asked"
+
+
+def test_a_plan_stays_at_the_tier_that_finished_rows_name(tmp_path: Path) -> None:
+    status = ran(tmp_path, Simulated(), tier="flex")
+    found = estimate(check(tree(tmp_path, tier="flex")), LocalFiles())
+    assert found.cost_usd == pytest.approx(status.cost_usd, rel=0.02)
 
 
 def test_a_rehearsal_has_the_tier_and_its_prices(tmp_path: Path) -> None:
