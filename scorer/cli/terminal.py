@@ -13,6 +13,7 @@ from scorer.cli.redrawn_lines import Block, size
 from scorer.cli.stdio import to_stderr
 from scorer.cli.text_table import wrapped
 from scorer.escapes import printable
+from scorer.output.cost_text import cost_text
 from scorer.output.progress_lines import duration, limited_by, three_lines
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def line(s: Snapshot) -> str:
         f"{s.finished:,} of {s.rows_total:,} rows",
         f"{s.rows_per_s:,.1f} rows/s",
         f"{s.tokens_per_minute:,.0f}{f' of {s.tokens_limit:,.0f}' if s.tokens_limit else ''} tokens/min",
-        f"{s.cost_usd:.4f} USD" + (f" (+{s.maybe_billed_usd:.4f} possibly billed)" if s.maybe_billed_usd else ""),
+        cost_text(s.cost_usd, priced=s.priced)
+        + (f" (+{s.maybe_billed_usd:.4f} possibly billed)" if s.maybe_billed_usd else ""),
     ]
     if s.errors:
         parts.append("failed: " + ", ".join(f"{name} {count}" for name, count in sorted(s.errors.items())))

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from scorer.counted import counted
+from scorer.output.cost_text import cost_sentence
 from scorer.output.progress_lines import duration
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ def estimate_facts(e: Estimate) -> Iterator[tuple[str, str]]:
     spread = "" if e.prompt_tokens_low == e.prompt_tokens_high else (
         f" (95 %: {e.prompt_tokens_low:,} to {e.prompt_tokens_high:,})"
     )  # fmt: skip
-    cost = (
-        "unknown: no price is known for this model; add model.price" if e.cost_usd is None else f"{e.cost_usd:.4f} USD"
-    )
+    cost = cost_sentence(e.cost_usd or 0.0, priced=e.cost_usd is not None)
     yield "rows", f"{e.rows:,} in {counted(e.shards, 'shard')}, {counted(e.requests, 'request')}"
     billed = f", times {e.billed_ratio:.3f} as finished rows were billed" if e.billed_ratio is not None else ""
     yield "tokens in", f"{e.prompt_tokens:,}{spread}, counted by {e.tokeniser}{billed}"

@@ -15,6 +15,7 @@ from scorer.build.model_endpoints import check_keys
 from scorer.build.open_run import OpenRun
 from scorer.build.plan import RunPlan
 from scorer.build.row_metrics import make_measure
+from scorer.config.model_prices import tariff
 from scorer.engine.background import Service, Watch, served
 from scorer.errors import Interrupted, OutputError, ScorerError, SetupError
 from scorer.files.files import Files
@@ -239,6 +240,7 @@ class ScoringPass:
     def _counters(self, scoring: Scoring, first: FirstAnswer) -> Callable[[], RunCounters]:
         store, control, publishing = self._store, self._job.control, self._job.publishing
         declared, rows_of = self._plan.spec.declared_limits, self._manifest.selection.rows_of
+        priced = all(tariff(model) is not None for model in self._plan.spec.all_models)
         before = sum(rows_of(shard) for shard in self._manifest.shards if store.sealed(shard))
 
         def counters() -> RunCounters:
@@ -257,6 +259,7 @@ class ScoringPass:
                 last_change_at=control.last_at,
                 error=error,
                 batches=scoring.batches,
+                priced=priced,
             )
 
         return counters

@@ -54,6 +54,7 @@ class RunCounters:
     last_change_at: float | None = None
     error: ScorerError | None = None
     batches: BatchesOut = BatchesOut()
+    priced: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class Snapshot:
     `last_change` is the last change to it while it goes on, a sentence, and `last_change_at` its time. `host` is the
     machine. `error` is what ended the run early, with its `exit_code`; both are null otherwise. `history` is
     `held_back_by` over the time of the run, all its starts, at most 120 samples. `batches` are the provider batches
-    that are out: `out`, `rows`, `oldest_s`; null without any.
+    that are out: `out`, `rows`, `oldest_s`; null without any. Not `priced`, money lacks what a model without a known
+    price costs.
     """
 
     state: str
@@ -115,6 +117,7 @@ class Snapshot:
     cached_tokens: int = 0
     maybe_billed_tokens: int = 0
     maybe_billed_requests: int = 0
+    priced: bool = True
 
     @property
     def finished(self) -> int:
@@ -210,6 +213,7 @@ class Snapshots:
             exit_code=None if counters.error is None else counters.error.exit_code,
             history=self._history.samples,
             batches=counters.batches.json(self._wall_s()) if counters.batches.out else None,
+            priced=counters.priced,
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scorer.escapes import printable_line
+from scorer.output.cost_text import cost_text
 from scorer.text_width import cells, cropped
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _how_far(s: Snapshot) -> list[Part]:
 def _pace_and_money(s: Snapshot) -> list[Part]:
     tokens = f"{s.tokens_per_minute:,.0f} tokens/min"
     limited = f"{s.tokens_per_minute:,.0f} of {s.tokens_limit:,.0f} tokens/min" if s.tokens_limit else tokens
-    cost = f"{s.cost_usd:.4f} USD"
+    cost = cost_text(s.cost_usd, priced=s.priced)
     more = f" (+{s.maybe_billed_usd:.4f} possibly billed)" if s.maybe_billed_usd else ""
     cap = f", {_percent(s.use['max_usd'])} of max_usd" if "max_usd" in s.use else ""
     return [

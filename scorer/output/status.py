@@ -45,7 +45,8 @@ class Status:
     `forgotten` counts shards that left the run. The scores of a
     `rehearsal` are meaningless. `batches` are the provider batches that are out: `out`, their `rows`, and `oldest_s`,
     the seconds since the oldest was sent; null where none is. `tiers` counts finished rows by the service tier that
-    their replies name; rows whose replies name none are in none.
+    their replies name; rows whose replies name none are in none. Not `priced`, `cost_usd` lacks what a model costs
+    whose price is unknown.
     """
 
     state: str
@@ -77,6 +78,7 @@ class Status:
     answer: dict[str, Any] | None = None
     tiers: dict[str, int] = field(default_factory=dict)
     maybe_billed_tokens: int = 0
+    priced: bool = True
 
     def _repr_html_(self) -> str:
         return facts_html(status_title("", self), status_facts(self))
@@ -158,6 +160,7 @@ def _of(files: Files, layout: Layout, manifest: Manifest, counted: SealedCounts)
         answer=answer,
         tiers=dict(sorted(counts.tiers.items())),
         maybe_billed_tokens=live.get("maybe_billed_tokens", spent.maybe_tokens),
+        priced=bool(last.get("priced", True)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from scorer.counted import counted
+from scorer.output.cost_text import cost_sentence
 from scorer.output.progress_lines import batches_sentence, limited_by
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
     yield "tokens", _tokens(s)
     why = "timeouts, crashes" if s.batches is None else "batches that are out, timeouts, crashes"
     maybe = f", and up to {s.maybe_billed_usd:.6f} USD possibly billed ({why})" if s.maybe_billed_usd else ""
-    yield "cost", f"{s.cost_usd:.6f} USD{maybe}"
+    yield "cost", f"{cost_sentence(s.cost_usd, 6, priced=s.priced)}{maybe}"
     if s.state != "running":
         yield "pace", f"{s.rows_per_s:,.1f} rows/s in the last minute of work"
     else:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from scorer.analysis.correlation import Codes
+from scorer.output.cost_text import cost_sentence
 from scorer.output.limit_history import Sample, curves
 from scorer.output.progress_lines import limited_by
 from scorer.output.status import Status
@@ -86,7 +87,7 @@ def _totals(states: Mapping[str, Status]) -> Iterator[tuple[str, str]]:
         yield f"{of}requests", f"{state.requests:,}"
         yield f"{of}tokens in", f"{state.prompt_tokens:,} ({state.cached_tokens:,} cached)"
         yield f"{of}tokens out", f"{state.completion_tokens:,}"
-        yield f"{of}cost", f"{state.cost_usd:,.4f} USD"
+        yield f"{of}cost", cost_sentence(state.cost_usd, priced=state.priced)
         if state.maybe_billed_usd:
             yield f"{of}possibly billed", f"{state.maybe_billed_usd:,.4f} USD"
         if state.held_back_by:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scorer.escapes import printable_line
+from scorer.output.cost_text import cost_text
 from scorer.output.progress import Snapshot
 from scorer.output.progress_lines import FARTHEST_ETA_S, Part, clock, duration, fitted
 from scorer.output.status_facts import tiers_used
@@ -206,8 +207,9 @@ def limit_lines(s: Snapshot, width: int) -> list[Line]:
 
 def _money(s: Snapshot) -> list[str]:
     cap = s.limits.get("max_usd")
-    spent = f"{s.cost_usd:,.4f}" + ("" if cap is None else f" of {cap:,.2f}") + " USD"
-    parts = [spent if cap is None else f"{spent} ({percent(s.use.get('max_usd', 0.0))})"]
+    parts = [cost_text(s.cost_usd, priced=s.priced)]
+    if cap is not None:  # the price is known
+        parts = [f"{s.cost_usd:,.4f} of {cap:,.2f} USD ({percent(s.use.get('max_usd', 0.0))})"]
     if s.maybe_billed_usd:
         parts.append(f"{s.maybe_billed_usd:,.4f} possibly billed")
     if s.cost_usd and s.finished and s.finished < s.rows_total:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from scorer.frozen import dataclass
 from scorer.html_tables import preformatted_html
+from scorer.output.cost_text import cost_text
 from scorer.output.limit_history import Sample, curves
 from scorer.output.progress import Snapshot
 from scorer.output.progress_lines import FARTHEST_ETA_S, clock, duration
@@ -125,8 +126,9 @@ def rehearsed_lines(of: Rehearsed, width: int) -> list[str]:
         lines.append(f"{s.rows_per_s:,.1f} rows/s: begun now it ends at {ends} ({duration(of.seconds)})")
     lines += [line.text for line in limit_lines(s, width - 2)]
     cap = s.limits.get("max_usd")
-    share = f" of {cap:,.2f} USD ({percent(of.cost_usd / cap)})" if cap else " USD"
-    lines.append(f"{'money':<{LABEL}}about {of.cost_usd:,.4f}{share}")
+    cost = cost_text(of.cost_usd, priced=s.priced)
+    money = f"about {of.cost_usd:,.4f} of {cap:,.2f} USD ({percent(of.cost_usd / cap)})" if cap else f"about {cost}"
+    lines.append(f"{'money':<{LABEL}}{money if s.priced else cost}")
     if (latency := s.latency_s.get("p50")) is not None:
         lines.append(f"{'latency':<{LABEL}}{latency:,.2f} s in the median, by rehearsal.latency_median_s")
     lines += held_back_lines(s.history, width - 2)

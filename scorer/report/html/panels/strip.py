@@ -20,7 +20,7 @@ def strip(page: Page) -> Html:
         ("State", values.state),
         ("Rows", join([done, unfinished], " ")),
         ("Finished" if values.finished_at else "Written", values.finished_at or page.written_at),
-        ("Cost", None if values.cost_usd is None else usd(values.cost_usd) + billed),
+        ("Cost", "no price" if values.cost_usd is None else usd(values.cost_usd) + billed),
     ]
     return tag(
         "header",
