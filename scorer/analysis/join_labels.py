@@ -11,6 +11,7 @@ import polars as pl
 
 from scorer.analysis.columns import require
 from scorer.analysis.label_design import DESIGN, design_column
+from scorer.analysis.label_keys import match_keys, written_as_text
 from scorer.analysis.open_table import open_table
 from scorer.analysis.reading import TEXTS, collected, first_line
 from scorer.errors import SpecError, StorageError
@@ -46,7 +47,8 @@ def open_labels(labels: str | Path, like: pl.LazyFrame, on: Sequence[str]) -> pl
             [f"{name} cannot be read as CSV: {first_line(error)}. Write it in UTF-8, with a header."]
         ) from error
     schema = like.collect_schema()
-    keys = [name for name in on if name in frame.columns and name in schema and schema[name] not in TEXTS]
+    typed = [name for name in on if name in schema and not (schema[name] in TEXTS or written_as_text(schema[name]))]
+    keys = [name for name in typed if name in frame.columns and not schema[name].is_nested()]
     return frame.lazy().with_columns(pl.col(name).str.strip_chars().cast(schema[name], strict=False) for name in keys)
 
 
@@ -74,20 +76,15 @@ def join_labels(
 
     With `design` the columns that say how the rows were drawn, too, where the labels have them.
 
-    Keys of one kind (texts and categories, whole numbers of any width) are compared by their value; a label whose key
-    is null belongs to no row.
+    Keys are compared as label_keys.py says; a label whose key is null belongs to no row.
     Raises SpecError where a column is missing or of another type, a key is labelled twice, no row finds a label, or the
     frame has a column of that name already.
     """
     left, right = frame.collect_schema(), labels.collect_schema()
     require(left, on, "the table")
     require(right, [*on, *human], "the labels file")
+    of_table, of_labels = match_keys(left, right, on)
     problems = [
-        f"Column {name} is {left[name]} in the table and {right[name]} in the labels file; give both one type."
-        for name in on
-        if _kind(left[name]) != _kind(right[name])
-    ]
-    problems += [
         f"Column {name} is in the table and in the labels file; rename one of them." for name in human if name in left
     ]
     if problems:
@@ -95,7 +92,7 @@ def join_labels(
     keys = [f"\0{name}" for name in on]
     drawn = {name: design_column(name) for name in DESIGN if design and name in right and name not in human}
     wanted = labels.drop_nulls(on).select(
-        *(pl.col(name).cast(_kind(right[name])).alias(key) for name, key in zip(on, keys, strict=True)),
+        *of_labels,
         *human,
         *(pl.col(name).alias(column) for name, column in drawn.items()),
     )
@@ -103,19 +100,10 @@ def join_labels(
     if len(twice):
         *key, times = twice.row(0)
         raise SpecError([f"The labels file holds {times} rows with {_pair(on, key)}; a label must be unique by --on."])
-    keyed = frame.with_columns(
-        pl.col(name).cast(_kind(left[name])).alias(key) for name, key in zip(on, keys, strict=True)
-    )
+    keyed = frame.with_columns(of_table)
     if collected(keyed.join(wanted, on=keys, how="semi").select(pl.len())).item() == 0:
         raise SpecError([f"No row of the table finds a label: no value of {', '.join(on)} is in both."])
     return keyed.join(wanted, on=keys, how="left", maintain_order="left").drop(keys)
-
-
-def _kind(dtype: pl.DataType) -> pl.DataType:
-    """The type in which a key is compared."""
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return pl.String()
-    return pl.Int128() if dtype.is_integer() else dtype
 
 
 def _pair(names: Sequence[str], values: Sequence[object]) -> str:

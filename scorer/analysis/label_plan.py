@@ -19,6 +19,7 @@ from scorer.analysis.bootstrap import student
 from scorer.analysis.columns import not_judged, require, take
 from scorer.analysis.correlation import Codes, Floats
 from scorer.analysis.label_design import PICKED, RANDOM, STRATUM, STRATUM_ROWS, WEIGHT
+from scorer.analysis.label_keys import nested_problems
 from scorer.analysis.reading import collected
 from scorer.analysis.row_chance import row_chance
 from scorer.analysis.strata import LEAST, Stratum, allocate, strata
@@ -118,6 +119,7 @@ def label_plan(
     problems += [] if within is None or within > 0 else [f"--within {within:g} is not allowed; it must be more than 0."]
     if n is not None and within is not None:
         problems.append("--n and --within both say how many rows to label: give one of them.")
+    problems += nested_problems(schema, keys)
     if problems:
         raise SpecError(problems)
     columns = take(frame, [score, *([human] if human else [])], names)

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scorer.analysis.correlation import Floats
+from scorer.analysis.label_keys import key_text
 
 Words = NDArray[np.uint64]
 
@@ -29,8 +30,9 @@ def _values(column: pl.Series) -> Words:
     if column.dtype.is_integer():
         whole: Words = column.fill_null(0).cast(pl.Int64).to_numpy().astype(np.int64).view(np.uint64)
         return whole
-    code = column.cast(pl.String).fill_null("").rank("dense").cast(pl.Int64) - 1
-    distinct = column.cast(pl.String).fill_null("").unique().sort()
+    texts = (key_text(column) if column.dtype == pl.Binary else column.cast(pl.String)).fill_null("")
+    code = texts.rank("dense").cast(pl.Int64) - 1
+    distinct = texts.unique().sort()
     hashes = np.array([_hash(text) for text in distinct], dtype=np.uint64)
     of_row: Words = hashes[code.to_numpy()]
     return of_row

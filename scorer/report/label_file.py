@@ -15,6 +15,7 @@ from scorer.analysis.columns import require
 from scorer.analysis.correlation import Codes
 from scorer.analysis.join_labels import KEYS, open_labels
 from scorer.analysis.label_design import PICKED, RANDOM
+from scorer.analysis.label_keys import key_text, match_keys, written_as_text
 from scorer.analysis.label_plan import LabelPlan, label_plan
 from scorer.analysis.open_table import Tables, out_folder, several_folders, single
 from scorer.analysis.reading import TEXTS, collected
@@ -64,13 +65,13 @@ def label_columns(frame: pl.LazyFrame, tables: Tables, on: Sequence[str], show: 
         problems.append(
             "--on is missing: the table has no columns shard and row. Say which columns name a row: --on id."
         )
-    shown = list(show)
-    if not shown and is_run:
+    shown = [name for name in dict.fromkeys(show) if name not in keys]
+    if not show and is_run:
         judge = next(iter(stored_judges(tables).values()))
         shown = [name for name in judge.shown if name in known and name not in keys]
         if judge.problem is not None:
             problems.append(f"{judge.problem} Say with --show which columns a person sees.")
-    if not shown and not problems:
+    if not shown and not show and not problems:
         problems.append("--show is missing: say which columns a person sees, such as --show question --show response.")
     if problems:
         raise SpecError(problems)
@@ -125,7 +126,7 @@ def write_label_file(
     texts = _texts(frame, [*columns.keys, *columns.shown], rows)
     given = pl.Series(HUMAN, [None] * len(rows), pl.Float64) if labels is None else labels[rows].alias(HUMAN)
     table = pl.DataFrame(
-        [*(texts[name] for name in columns.keys), *(_shown(texts[name]) for name in columns.shown), given]
+        [*(_key(texts[name]) for name in columns.keys), *(_shown(texts[name]) for name in columns.shown), given]
     )
     table = table.hstack(design.get_columns()).with_columns(blind=pl.lit(1))
     data = io.BytesIO()
@@ -146,9 +147,10 @@ def rows_again(
     filled = given.filter(pl.col(human).cast(pl.String).str.strip_chars().str.len_chars() > 0)
     if PICKED in given.collect_schema():
         filled = filled.filter(pl.col(PICKED).cast(pl.String) == RANDOM)
-    wanted = filled.select(columns.keys).unique()
-    place = frame.select(columns.keys).with_row_index("\0place")
-    found = collected(place.join(wanted, on=list(columns.keys), how="semi"))
+    of_table, of_labels = match_keys(frame.collect_schema(), given.collect_schema(), columns.keys)
+    wanted, names = filled.select(of_labels).unique(), [f"\0{name}" for name in columns.keys]
+    place = frame.select(columns.keys).with_row_index("\0place").with_columns(of_table)
+    found = collected(place.join(wanted, on=names, how="semi"))
     if not len(found):
         raise SpecError(
             [f"--again {labels} has no label in {human} of a row of the table: there is nothing to repeat."]
@@ -174,13 +176,17 @@ def _is_there(files: Files, path: str) -> bool:
         return False
 
 
+def _key(column: pl.Series) -> pl.Series:
+    return key_text(column) if written_as_text(column.dtype) else column
+
+
 def _shown(column: pl.Series) -> pl.Series:
     """The column as a person reads it: nested values as JSON, and no text that a spreadsheet would compute."""
     if column.dtype.is_nested():
         return pl.Series(column.name, [None if v is None else orjson.dumps(_plain(v)).decode() for v in column])
-    if column.dtype not in TEXTS:
+    if column.dtype not in (*TEXTS, pl.Binary):
         return column
-    text = column.cast(pl.String)
+    text = key_text(column)
     formula = text.str.slice(0, 1).is_in(_FORMULA)
     return pl.select(pl.when(formula).then("'" + text).otherwise(text).alias(column.name)).to_series()
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import polars as pl
 
+from scorer.analysis.binary_text import binary_text
 from scorer.errors import BadRow
 from scorer.files.router import AnyFiles
 from scorer.judges.shown_values import plain, shown
-from scorer.report.binary_text import binary_text
 from scorer.report.collecting import collect_all
 from scorer.report.folding import Fold, whole
 from scorer.report.input_rows import InputRow, read_rows

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from scorer.analysis.binary_text import binary_text, binary_values
 from scorer.errors import SpecError
 from scorer.inputs.where import Where
-from scorer.report.binary_text import binary_text, binary_values
 from scorer.report.collecting import FilesChanged, collect_all
 from scorer.report.columns import GivenColumns
 from scorer.report.folding import Fold, whole

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scorer
+from scorer.analysis.binary_text import binary_text, binary_values
 from scorer.cli.app import _exit_code
-from scorer.report.binary_text import binary_text, binary_values
 
 IDS = [UUID(int=number << 100 | 0xFF) for number in range(1, 4)]
 
