@@ -226,7 +226,20 @@ class TransportContract(Posting):
         async with server(says(b"HTTP/1.1 307 X\r\nLocation: /v2\r\nContent-Length: 0\r\n\r\n")) as url:
             assert (await self.posted(url)).headers["location"] == "/v2"
 
-    @pytest.mark.parametrize("url", ["ftp://judge/v1?" + SECRET, "http://?" + SECRET, "nonsense?" + SECRET])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            f"{address}?{SECRET}"
+            for address in (
+                "ftp://judge/v1",
+                "http://",
+                "nonsense",
+                "http://judge:0",
+                "http://a..b",
+                f"http://{'a' * 64}.b",
+            )
+        ],
+    )
     async def test_transport_reports_invalid_address_as_setup_error(self, url: str) -> None:
         with pytest.raises(SetupError, match=r"model\.base_url") as caught:
             await self.posted(url)

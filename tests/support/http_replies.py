@@ -34,6 +34,12 @@ GOOD: dict[str, tuple[bytes, int, bytes]] = {
         200,
         b"hi",
     ),
+    "interim without a length": (
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi",
+        200,
+        b"hi",
+    ),
+    "304 with a length of 4 GiB": (b"HTTP/1.1 304 Same\r\nContent-Length: 4294967296\r\n\r\n", 304, b""),
     "closing": (OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi"),
 }
 """Name: bytes, status, body."""
@@ -82,6 +88,13 @@ BAD: dict[str, bytes] = {
     "a line before it": b"\r\n" + OK + b"Content-Length: 2\r\n\r\nhi",
     "a line between": b"HTTP/1.1 100 Continue\r\n\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi",
     "many interim replies": b"HTTP/1.1 100 Continue\r\n\r\n" * 17 + OK + b"Content-Length: 2\r\n\r\nhi",
+    "interim with a body": b"HTTP/1.1 199 More\r\nContent-Length: %d\r\n\r\n" % len(CHUNKED)
+    + CHUNKED * 2
+    + b"2\r\nhi\r\n0\r\n\r\n",
+    "interim in chunks": b"HTTP/1.1 103 Hints\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + OK
+    + b"Content-Length: 2\r\n\r\nhi",
+    "NUL in the reason": b"HTTP/1.1 200 O\0K\r\nContent-Length: 2\r\n\r\nhi",
     "status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nhi",
     "status of four digits": b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nhi",
     "status 99": b"HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nhi",

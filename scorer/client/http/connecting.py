@@ -12,10 +12,10 @@ from typing import Any
 
 import aiohappyeyeballs
 
+from scorer.client.http.connect_errors import unreachable
 from scorer.client.http.connection import Connection
 from scorer.client.http.target import Origin
 from scorer.errors import Unreachable
-from scorer.escapes import printable_line
 
 CONNECT_S = 15.0
 NAME_S = 60.0
@@ -43,7 +43,7 @@ class Connector:
         except TimeoutError:
             raise Unreachable(f"cannot reach {shown}: no connection within {CONNECT_S:g} s") from None
         except OSError as error:  # ssl.SSLError and socket.gaierror are some
-            raise Unreachable(f"cannot reach {shown}: {_why(error)}", hint=hint(error)) from error
+            raise unreachable(shown, error) from error
 
     def close(self) -> None:
         """Ends look-ups under way."""
@@ -52,6 +52,13 @@ class Connector:
 
     async def _connected(self, origin: Origin, lost: Callable[[Connection], None]) -> Connection:
         left = await self._addresses(origin.host, origin.port)
+        try:
+            return await self._at_one_of(left, origin, lost)
+        except BaseException:  # also where the time is up
+            self._known.pop((origin.host, origin.port), None)  # the name may have moved
+            raise
+
+    async def _at_one_of(self, left: list[Address], origin: Origin, lost: Callable[[Connection], None]) -> Connection:
         if len(left) == 1 and left[0][0] == socket.AF_INET:  # two fifths of the CPU of a socket that is made here
             host, port = left[0][4]
             return await self._on_loop(origin, lost, host=host, port=port, family=socket.AF_INET)
@@ -77,7 +84,7 @@ class Connector:
         _, connection = await self._loop.create_connection(
             partial(Connection, lost, self._loop.time()),
             ssl=self._tls_context() if origin.tls else None,
-            server_hostname=origin.host.rstrip(".") if origin.tls else None,
+            server_hostname=origin.host.rstrip(".").partition("%")[0] if origin.tls else None,
             **where,
         )
         return connection
@@ -123,29 +130,3 @@ def tls_context() -> ssl.SSLContext:
     made = ssl.create_default_context()
     made.set_alpn_protocols(["http/1.1"])
     return made
-
-
-_OUT_OF_DATE = (9, 10)
-"""OpenSSL's codes of a certificate that is not valid yet, and of one that has expired."""
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return printable_line(f"its certificate is not valid here: {error.verify_message.rstrip('.')}")
-    return printable_line(error.strerror or str(error) or type(error).__name__)
-
-
-def hint(error: OSError) -> str | None:
-    """What to check where this is how a run begins; None for what a server that is down or still starting shows too."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _OUT_OF_DATE:
-            return "Its certificate has to be renewed on the server, or the clock of this machine is wrong."
-        return (
-            "Its certificate is not trusted here: check model.base_url. If an authority of your own signed it, name "
-            "that one's file in the environment variable SSL_CERT_FILE."
-        )
-    if isinstance(error, ssl.SSLError):
-        return "It does not speak TLS as asked: check model.base_url, its port, and whether it begins with http://."
-    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-        return "No such host is known: check model.base_url."
-    return None

@@ -7,6 +7,7 @@ import select
 from collections.abc import Callable
 from typing import cast
 
+from scorer.client.http.connect_errors import CUT, cut_off
 from scorer.client.http.deadlines import NEVER
 from scorer.client.http.reply_reader import Malformed, NotSpoken, ReplyReader
 from scorer.client.reply_bytes import FREE
@@ -63,7 +64,7 @@ class Connection(asyncio.Protocol):
         self.due = NEVER
         """When the time of its request is up, on the loop's clock."""
         self.error: Exception | None = None
-        """Why the last request has no reply: Late, Malformed, NotSpoken, or an OSError."""
+        """Why the last request has no reply: Late, Malformed, NotSpoken, or an OSError. At rest, why it ended."""
         self._early = False  # the reply began before all of the request was written
         self._lost = lost
         self._unsent = False  # known of a request that waits, or of one whose connection ended
@@ -191,8 +192,13 @@ class Connection(asyncio.Protocol):
 
     def _ended(self, error: Exception | None) -> None:
         self.broken = True
-        if self._waiter is None or self.reader.complete:
+        if self._waiter is None:
+            self.error = self.error or error
             return
+        if self.reader.complete:
+            return
+        if error is None and cut_off(self._transport):
+            error = ConnectionError(CUT)
         if error is None and self.reader.finish():
             self._completed()
         else:

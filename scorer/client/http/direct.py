@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from functools import partial
 
+from scorer.client.http.connect_errors import never_admitted, unreachable
 from scorer.client.http.connecting import Connector
 from scorer.client.http.connection import Connection, Late
 from scorer.client.http.deadlines import NEVER, Deadlines
@@ -118,6 +120,8 @@ class DirectTransport:
             if connection.at_rest:
                 return connection
             connection.drop()
+            if never_admitted(connection.error):
+                raise unreachable(target.shown, connection.error)
         raise Unreachable(f"{target.shown} speaks, or closes the connection, before anything is asked")
 
     async def _slowly(self, target: Target, connection: Connection, due: float, timeout_s: float) -> Reply:
@@ -152,12 +156,14 @@ class DirectTransport:
         billed = not connection.unsent
         if isinstance(error, Late):
             return Unreachable(f"{target.shown} did not answer within {timeout_s:g} s", billed=billed)
+        if never_admitted(error):
+            return unreachable(target.shown, error)
         if isinstance(error, NotSpoken):
             self._not_spoken(target.origin, error)
             billed = True
         return Unreachable(
             f"{target.shown} broke off: {printable_line(str(error) or type(error).__name__)}",
             billed=billed or connection.heard,
-            silent=not connection.heard,
+            silent=not (connection.heard or isinstance(error, ssl.SSLError)),  # what TLS cannot read was said, too
             kept=connection.requests > 1,
         )

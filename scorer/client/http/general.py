@@ -6,6 +6,7 @@ How a reply is framed, and what comes unasked, the session does not show: sessio
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,12 +15,13 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from scorer.client.http.connecting import CONNECT_S, NAME_S, hint, tls_context
+from scorer.client.http.connect_errors import hint, never_admitted, unreachable
+from scorer.client.http.connecting import CONNECT_S, NAME_S, tls_context
 from scorer.client.http.connection import EARLY
 from scorer.client.http.pool import KEPT_S
 from scorer.client.http.proxies import without_password
 from scorer.client.http.raw_headers import RawHeaders
-from scorer.client.http.reply_reader import LARGEST_HEAD, NotDecoded, content_coding
+from scorer.client.http.reply_reader import BODILESS, LARGEST_HEAD, NotDecoded, content_coding
 from scorer.client.http.session_line import SessionLine
 from scorer.client.http.target import Target, basic
 from scorer.client.http.unpacking import unpacked_body
@@ -92,12 +94,13 @@ class GeneralTransport:
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         deadline = asyncio.timeout(timeout_s)
         body = _Body(call.body)
+        unpacks = target.origin.aiohttp_unpacks  # as it is now: another reply may change it before this one comes
         try:
             async with deadline:
                 while True:
                     try:
-                        async with self._asked(target, body, fresh=call.fresh) as response:
-                            return await self._reply(target, body, response, deadline)
+                        async with self._asked(target, body, fresh=call.fresh, unpacks=unpacks) as response:
+                            return await self._reply(target, body, response, deadline, unpacks=unpacks)
                     except aiohttp.ClientError:
                         if not body.spoke:
                             raise
@@ -112,15 +115,25 @@ class GeneralTransport:
             raise
         except (aiohttp.ClientError, OSError) as error:
             unsent = _dropped(body)
+            if body.line is None:
+                self._forget_names()
             if deadline.expired():
                 late = f"{target.shown} did not answer within {timeout_s:g} s"
                 raise Unreachable(late, billed=not unsent) from None
             raise _failure(target, body, error, billed=not unsent) from error
 
+    def _forget_names(self) -> None:
+        """No connection was made: the name may have moved, and is looked up again."""
+        for session in self._sessions.values():
+            if isinstance(session.connector, aiohttp.TCPConnector):
+                session.connector.clear_dns_cache()
+
     @asynccontextmanager
-    async def _asked(self, target: Target, body: _Body, *, fresh: bool) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _asked(
+        self, target: Target, body: _Body, *, fresh: bool, unpacks: bool
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         tls = target.origin.tls or (target.origin.proxy or "").startswith("https:")
-        key = fresh, tls, target.origin.aiohttp_unpacks
+        key = fresh, tls, unpacks
         session = self._sessions.get(key) or self._session(*key)
         proxy, headers = target.origin.proxy, target.headers
         if proxy is not None and not target.origin.tls and URL(proxy).user is not None:
@@ -151,20 +164,26 @@ class GeneralTransport:
         return made
 
     async def _reply(
-        self, target: Target, body: _Body, response: aiohttp.ClientResponse, deadline: asyncio.Timeout
+        self,
+        target: Target,
+        body: _Body,
+        response: aiohttp.ClientResponse,
+        deadline: asyncio.Timeout,
+        *,
+        unpacks: bool,
     ) -> Reply:
         if response.status < 300 and body.unsent:
             raise Unreachable(f"{target.shown} broke off: {EARLY}", billed=True)
         coding = ""
-        if not target.origin.aiohttp_unpacks:
+        if not unpacks:
             try:
                 coding = content_coding(",".join(response.headers.getall("Content-Encoding", ())))
             except NotDecoded as error:
                 target.origin.aiohttp_unpacks = True
                 raise Unreachable(f"{target.shown} broke off: {error}", billed=True) from None
         parts, size, taken = [], 0, 0
-        length = response.headers.get("Content-Length", "")
-        if length.isdecimal() and not target.origin.aiohttp_unpacks:
+        length = "" if response.status in BODILESS else response.headers.get("Content-Length", "")
+        if length.isdecimal() and not unpacks:
             check_size(target.shown, int(length))
             if int(length) > FREE:
                 taken = int(length)
@@ -214,14 +233,18 @@ def _failure(target: Target, body: _Body, error: Exception, *, billed: bool) -> 
     """aiohttp's errors as ours. The query may hold a key, so no message shows it."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _proxy_refused(target, error)
-    why = printable_line(str(getattr(error, "message", None) or error) or type(error).__name__)
+    said = getattr(error, "message", None) or str(error)  # of a reply that is cut in its head, an object of aiohttp's
+    why = printable_line(said or type(error).__name__) if isinstance(said, str) else "the server closed the connection"
     if body.line is None and not body.handed:
         return Unreachable(f"cannot reach {target.shown}: {why}", hint=_hint(error))
     line = body.line
+    ended_by = None if line is None else line.ended_by
+    if never_admitted(ended_by):
+        return unreachable(target.shown, ended_by)
     return Unreachable(
         f"{target.shown} broke off: {why if line is None or line.malformed is None else line.malformed}",
         billed=billed or (line is not None and line.heard),
-        silent=line is not None and not line.heard,
+        silent=line is not None and not (line.heard or isinstance(ended_by, ssl.SSLError)),
         kept=line is not None and line.requests > 1,
     )
 

@@ -16,6 +16,11 @@ OLDEST_S = 300.0
 _GOLDEN = 0.618034
 
 
+def share(number: int) -> float:
+    """The part of `OLDEST_S` at which the connection of that number ends: from .75 to 1, evenly over the numbers."""
+    return 1 - 0.25 * (number * _GOLDEN % 1)
+
+
 class ConnectionPool:
     """At most `limit` connections have a request at once, in the order of asking. Make it inside a running loop."""
 
@@ -77,7 +82,7 @@ class ConnectionPool:
         """A new connection. Many that are made at once do not all end at once."""
         self._made += 1
         self._all[connection] = origin
-        connection.share = 1 - 0.25 * (self._made * _GOLDEN % 1)
+        connection.share = share(self._made)
 
     def rest(self, connection: Connection) -> None:
         """Its reply was taken: its place is free, and it waits for the next request where it can have one."""

@@ -15,7 +15,7 @@ LARGEST_HEAD = 64 * 1024
 MOST_INTERIM = 16
 CODINGS = ("gzip", "deflate")
 _VERSION = re.compile(rb"HTTP/\d\.\d ")
-_BODILESS = (204, 304)
+BODILESS = (204, 304)
 _LENGTH = b"\r\ncontent-length:"
 _AFTER = "bytes follow the reply"
 _LONG_HEAD = f"the head is longer than {LARGEST_HEAD} bytes"
@@ -139,9 +139,11 @@ class ReplyReader:
             self._interim_reply(status, end)
             return
         head = bytes(raw[:end])
+        if b"\0" in head:  # in the reason phrase; llhttp refuses it elsewhere
+            raise Malformed("NUL in the head")
         lower = head.lower()
         if lower.find(b"-encoding:") >= 0:
-            self._read_codings(lower, bodiless=status in _BODILESS)
+            self._read_codings(lower, bodiless=status in BODILESS)
         self.status, self.head, self.lower = status, head, lower
         self._before += end
         self._raw = b""
@@ -169,6 +171,9 @@ class ReplyReader:
             raise NotSpoken("status 101, another protocol")
         if status < 100:
             raise Malformed(f"the status is {status}")
+        head = bytes(self._raw[:end]).lower()
+        if _values(head, b"transfer-encoding") or set(_values(head, b"content-length")) - {b"0"}:
+            raise Malformed("an interim reply names a body")  # there is none, or there is one: parsers differ
         self._interim += 1
         if self._interim > MOST_INTERIM:
             raise Malformed(f"more than {MOST_INTERIM} interim replies")

@@ -9,6 +9,8 @@ import asyncio
 import select
 from typing import cast
 
+from scorer.client.http import pool
+from scorer.client.http.connect_errors import CUT, cut_off
 from scorer.client.http.reply_reader import Malformed, NotSpoken, ReplyReader
 
 
@@ -35,17 +37,25 @@ class SessionLine(asyncio.Protocol):
         """A byte came since the last request was written."""
         self.malformed: str | None = None
         """What is wrong with the last reply."""
+        self.ended_by: Exception | None = None
+        """What the connection failed with."""
         self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._opened_at = self._loop.time()
+        self._share = pool.share((wire.get_extra_info("sockname") or (0, 0))[1])  # many do not all end at once
         self._inner = cast(asyncio.Protocol, wire.get_protocol())
         self._framing: _Framing | None = _Framing()
         self._asked = False
+        self._over = False
         wire.set_protocol(self)
 
     def begin(self) -> bool:
-        """A request is about to be written. False where the connection said something before, or has ended."""
-        if self.requests and (self._wire.is_closing() or self._spoke()):
+        """A request is about to be written. False where the connection has ended, is too old, or said something."""
+        if self.requests and (self._wire.is_closing() or self._old or self._spoke()):
             return False
-        if self.requests and self._framing is not None:
+        if self._framing is None:  # the reply before was not spoken here
+            self._framing = _Framing()
+        elif self.requests:
             self._framing.begin()
         self.requests += 1
         self.heard, self._asked = False, True
@@ -63,7 +73,7 @@ class SessionLine(asyncio.Protocol):
     @property
     def pending(self) -> bool:
         """A part of what was written is not yet in the system's hands."""
-        return self._wire.get_write_buffer_size() > 0
+        return not self._over and self._wire.get_write_buffer_size() > 0
 
     def drop(self) -> None:
         """Closes it. What is pending is never sent."""
@@ -82,13 +92,18 @@ class SessionLine(asyncio.Protocol):
                 self.drop()
                 return
             except NotSpoken:
+                self._framing.close()
                 self._framing = None
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
+        self._look_for_cut()
         return self._inner.eof_received()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._over, self.ended_by = True, error
+        if error is None:
+            self._look_for_cut()
         if self._framing is not None:
             self._framing.close()
         self._inner.connection_lost(error)
@@ -98,6 +113,14 @@ class SessionLine(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._inner.resume_writing()
+
+    @property
+    def _old(self) -> bool:
+        return self._loop.time() - self._opened_at >= pool.OLDEST_S * self._share
+
+    def _look_for_cut(self) -> None:
+        if self._asked and self._framing is not None and not self._framing.complete and cut_off(self._wire):
+            self.malformed = CUT
 
     def _spoke(self) -> bool:
         """Unread bytes have come; a closed connection is readable too."""

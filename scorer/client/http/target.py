@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ESCAPED = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
+_ZONE = re.compile(r"%[^]]*")
+"""Of an IPv6 address: it says nothing to the server."""
 _ADDED = {
     "Accept": "*/*",
     "Accept-Encoding": "gzip, deflate",
@@ -73,8 +75,11 @@ def parsed(url: str) -> URL:
     """
     try:
         found = _as_written(URL(url), urlsplit(url).path)
-        if found.scheme not in ("http", "https") or not found.raw_host or found.port is None:
+        if found.scheme not in ("http", "https") or not found.raw_host or not found.port:
             raise ValueError(url)
+        found.raw_host.encode("idna")  # as the look-up will; no label may be empty or too long
+        if "%25" in found.raw_host:  # before an IPv6 zone (RFC 6874)
+            found = found.with_host(str(found.host))
     except ValueError:
         raise SetupError(f"{shown(url)!r} is no address to post to. Check model.base_url.") from None
     return found
@@ -114,7 +119,7 @@ def basic(url: URL) -> str:
 def _headers(url: URL, given: Mapping[str, str]) -> dict[str, str]:
     """All that is sent but Content-Length: what was given goes before what is added."""
     named = {name.lower() for name in given}
-    headers = {} if "host" in named else {"Host": url.host_port_subcomponent or ""}
+    headers = {} if "host" in named else {"Host": _ZONE.sub("", url.host_port_subcomponent or "")}
     headers |= {name: value for name, value in given.items() if name.lower() != "content-length"}
     if (url.user is not None or url.password is not None) and "authorization" not in named:
         headers["Authorization"] = basic(url)

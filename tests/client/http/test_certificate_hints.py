@@ -8,7 +8,7 @@ import ssl
 import pytest
 import trustme
 
-from scorer.client.http.connecting import hint
+from scorer.client.http.connect_errors import hint
 
 
 def refused(*, expired: bool) -> ssl.SSLCertVerificationError:

@@ -18,7 +18,7 @@ import uvloop
 from support.raw_server import OK, Counted, request, server, silent
 from support.through_session import ThroughSession
 
-from scorer.client.http import connecting, deadlines, pool
+from scorer.client.http import connecting, deadlines, general, pool
 from scorer.client.transport import HttpTransport
 from scorer.client.unsent import Unsent
 from scorer.errors import Unreachable
@@ -126,6 +126,33 @@ class ConnectingContract:
             resolves(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
             posts = [wire.post(Call(f"http://{HOST}:{port}/v1", b"{}")) for _ in range(4)]
             assert [reply.body for reply in await asyncio.gather(*posts)] == [b"hi"] * 4
+
+    async def test_transport_follows_changed_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection ends at its age; the next one goes where the name points then."""
+        old, new = Counted(answers), Counted(answers)
+        for module in (connecting, general):
+            monkeypatch.setattr(module, "NAME_S", 0.0)
+        async with listening(old) as first, listening(new) as second, self.wire(connections=2, timeout_s=5) as wire:
+            known = resolves(monkeypatch, ("127.0.0.1", first))
+            call = Call(f"http://{HOST}:{first}/v1", b"{}")
+            for _ in range(3):
+                await wire.post(call)
+            assert (old.opened, new.opened) == (1, 0)
+            known[:] = [("127.0.0.1", second)]
+            await wire.post(call)
+            assert new.opened == 0, "the old connection is young enough"
+            monkeypatch.setattr(pool, "OLDEST_S", 0.0)
+            await wire.post(call)
+            assert (old.opened, new.opened) == (1, 1)
+
+    async def test_transport_looks_name_up_again_where_its_host_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with listening(answers) as port, self.wire(connections=2, timeout_s=10) as wire:
+            known = resolves(monkeypatch, ("127.0.0.2", port))
+            call = Call(f"http://{HOST}:{port}/v1", b"{}")
+            with pytest.raises(Unreachable, match="cannot reach"):
+                await wire.post(call)
+            known[:] = [("127.0.0.1", port)]
+            assert (await wire.post(call)).body == b"hi"
 
     async def test_transport_hints_at_unknown_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with self.wire(connections=2, timeout_s=5) as wire:
@@ -291,23 +318,6 @@ class ConnectingContract:
 
 class TestDirect(ConnectingContract):
     wire = HttpTransport
-
-    async def test_transport_follows_changed_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A connection ends at its age; the next one goes where the name points then."""
-        old, new = Counted(answers), Counted(answers)
-        monkeypatch.setattr(connecting, "NAME_S", 0.0)
-        async with listening(old) as first, listening(new) as second, HttpTransport(connections=2, timeout_s=5) as wire:
-            known = resolves(monkeypatch, ("127.0.0.1", first))
-            call = Call(f"http://{HOST}:{first}/v1", b"{}")
-            for _ in range(3):
-                await wire.post(call)
-            assert (old.opened, new.opened) == (1, 0)
-            known[:] = [("127.0.0.1", second)]
-            await wire.post(call)
-            assert new.opened == 0, "the old connection is young enough"
-            monkeypatch.setattr(pool, "OLDEST_S", 0.0)
-            await wire.post(call)
-            assert (old.opened, new.opened) == (1, 1)
 
     async def test_transport_closes_connection_idle_too_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pool, "KEPT_S", 0.02)

@@ -158,6 +158,39 @@ class TestThroughSession(HostileContract):
             assert (await wire.post(Call(url, b"then"))).body == GOOD["gzip"][2]
             assert {origin.aiohttp_unpacks for origin in wire._origins.values()} == {True}
 
+    async def test_transport_unpacks_reply_in_flight_where_another_is_left_to_aiohttp(self) -> None:
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            _, body = await request(reader)
+            if body == b"first":
+                asked.set()
+                await answered.wait()
+                writer.write(GOOD["gzip"][0])
+            else:
+                writer.write(UNSPOKEN["br"])
+            await reader.read()
+
+        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+            first = asyncio.create_task(wire.post(Call(url, b"first")))
+            await asked.wait()
+            with pytest.raises(Unreachable, match="content coding"):
+                await wire.post(Call(url, b"second"))
+            answered.set()
+            assert (await first).body == GOOD["gzip"][2]
+
+    async def test_transport_checks_reply_after_one_in_another_version(self) -> None:
+        old = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi"
+        replies = {"first": old, "then": BAD["status 99"]}
+        async with (
+            scripted(lambda body: [replies[body]]) as (url, counted),
+            self.wire(connections=4, timeout_s=10) as wire,
+        ):
+            assert (await wire.post(Call(url, b"first"))).body == b"hi"
+            with pytest.raises(Unreachable, match="the status is 99"):
+                await wire.post(Call(url, b"then"))
+        assert counted.opened == 1
+
     async def test_transport_reads_http_1_0_replies(self) -> None:
         async with (
             scripted(lambda _: [UNSPOKEN["HTTP/1.0"]]) as (url, _),
