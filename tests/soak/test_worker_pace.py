@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.command import JUDGE, SMALL_STEPS, ended, run_file, scorer, scores, shard, started, wait_until
+from support.command import JUDGE, SMALL_STEPS, assert_pace, ended, run_file, scorer, scores, shard, started, wait_until
 
 from scorer.client.fleet import READ_S
 from scorer.rehearsal.process import RehearsalProcess
@@ -18,15 +18,13 @@ from scorer.rehearsal.process import RehearsalProcess
 @pytest.mark.slow
 def test_workers_together_keep_declared_rates(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: four seconds of requests at the pace of a minute."""
-    judge.configure(requests_per_minute=3000.0)
+    judge.configure(requests_per_minute=3000.0, burst_s=2.0)
     shard(tmp_path / "in/a.parquet", 200)
     limits = {"concurrency": 64, "requests_per_minute": 3000}
     ran = scorer("run", run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": limits}), "--workers", 2)
     assert ran.code == 0, ran.err
-    stats = judge.stats()
-    assert stats["r429"] == 0
-    arrivals = [requests for _, requests, *_ in stats["timeline"]]
-    assert max(arrivals) <= 50 * 1.35  # a second's worth, and the burst
+    assert judge.stats()["r429"] == 0
+    assert_pace(judge, 50)
 
 
 @pytest.mark.slow
@@ -43,7 +41,7 @@ def test_workers_follow_a_file_that_changes_while_they_run(tmp_path: Path) -> No
             wait_until(lambda: one.stats()["requests"] > 30)
             judges.write_text(f"# the first one is shut down\n{two.url}\n")
             written_at = time.monotonic()
-            wait_until(lambda: two.stats()["requests"] > 10 and time.monotonic() - written_at > READ_S + 0.5)
+            wait_until(lambda: two.stats()["requests"] > 10 and time.monotonic() - written_at > READ_S + 1.5)
             left = one.stats()["requests"]
             done = ended(process)
         assert done.code == 0, done.err

@@ -25,6 +25,7 @@ from scorer.files.local_files import LocalFiles
 from scorer.output.status import Status, status
 from scorer.output.verify.folder import verify
 from scorer.rehearsal.config import RehearsalConfig
+from scorer.rehearsal.process import RehearsalProcess
 from scorer.rehearsal.reply_writer import ReplyWriter
 
 _WARM = WarmStarts()
@@ -91,6 +92,17 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+def assert_pace(judge: RehearsalProcess, per_s: float) -> None:
+    """Until each second the judge got no more than it allows by then, and a third of a second's worth.
+
+    Counted from the first second: a judge that stands still takes many at once afterwards, but none too early.
+    """
+    timeline, arrived = judge.stats()["timeline"], 0
+    for second, requests, *_ in timeline:
+        arrived += requests
+        assert arrived <= per_s * (second - timeline[0][0] + 1.35)
 
 
 def slow_disk(folder: Path, seconds: float) -> dict[str, str]:
