@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 LONG_DICTIONARY, REPEATED_ROWS = 64 * 1024, 32
-"""A column chunk with a dictionary of over 64 KiB may repeat long texts: it is read 32 rows at a time."""
+REPEATED_BYTES = 256 * LONG_DICTIONARY
+"""A column chunk with a dictionary of over 64 KiB may repeat long texts. It is read 32 rows at a time, or so many more
+that they have at most 16 MiB where each value is as long as its chunk."""
 
 
 def read_whole(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
@@ -57,7 +59,8 @@ def bounded_batches(
 def rows_at_once(group: Any, columns: Collection[str] | None, *, rows: int, size: int, bounded: bool = False) -> int:
     """The number of rows that make `size` bytes by the row group's mean, at most `rows`.
 
-    At most REPEATED_ROWS where a dictionary may repeat long texts, unless the group is `bounded`.
+    Where a dictionary may repeat long texts, at most REPEATED_ROWS or so many that they have at most REPEATED_BYTES,
+    unless the group is `bounded`.
     """
     if group.num_rows <= 1:
         return 1
@@ -68,8 +71,9 @@ def rows_at_once(group: Any, columns: Collection[str] | None, *, rows: int, size
     total = sum(chunk.total_uncompressed_size for chunk in chunks)
     found = size * group.num_rows // max(1, total)
     small = not bounded and total < max(size, 64 * group.num_rows)
-    if small and any(c.has_dictionary_page and c.total_uncompressed_size > LONG_DICTIONARY for c in chunks):
-        found = min(found, REPEATED_ROWS)
+    repeated = [chunk.total_uncompressed_size for chunk in chunks if chunk.has_dictionary_page]
+    if small and any(size > LONG_DICTIONARY for size in repeated):
+        found = min(found, max(REPEATED_ROWS, REPEATED_BYTES // sum(repeated)))
     return int(max(1, min(rows, found)))
 
 

@@ -110,12 +110,10 @@ def made_at_once(
 ) -> tuple[pa.Table, list[Made]] | None:
     """The results of several small shards of one schema as one table, and each as `made` makes them.
 
-    None where a column cannot hold some value, or the groups are too large for one table.
+    None where a column cannot hold some value.
     """
     ordered = [sorted(group, key=_NUMBER) for group in groups]
     results = [result for group in ordered for result in group]
-    if sum(map(size_of, results)) > PIECE_BYTES:
-        return None
     try:
         table = _table(results, schema, fingerprint, {})
     except MemoryError:

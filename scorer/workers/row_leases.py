@@ -21,6 +21,8 @@ from scorer.workers.messages import File, Slice
 SLICE_ROWS, SHORTEST_SLICE = 512, 8
 MOST_SLICES = 64
 """The most slices in a portion, so that none takes long to lease."""
+MOST_OFFERED = 1024
+"""The most shards that wait for a worker, where there are not more workers: each takes some 500 bytes."""
 LONGEST_LOOK = 65_536
 """The most rows that one slice may span, where most of them are done."""
 _FREE, _DONE = 0, -1
@@ -66,8 +68,8 @@ class RowLeases:
     @property
     def wants_shard(self) -> bool:
         """True where the next shard should be offered, so that no worker waits for one."""
-        few = len(self._new) < self._workers
-        return not self._closed and (few or self._new_rows < self._workers * SLICE_ROWS)
+        most = self._workers if self._new_rows >= self._workers * SLICE_ROWS else max(self._workers, MOST_OFFERED)
+        return not self._closed and len(self._new) < most
 
     def offer(self, work: Work, number: int) -> None:
         """Takes a piece of work; segments of its shard are numbered from `number` on.

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.files.parquet_batches import bounded_batches
+from scorer.files.parquet_batches import REPEATED_BYTES, REPEATED_ROWS, bounded_batches
 
 SIZE = 20_000
 
@@ -33,6 +33,21 @@ def test_bounded_batches_have_bounded_bytes_or_one_row(tmp_path: Path, length: i
         assert batch.nbytes <= (100 * 64 * 1024 if alike else 2 * SIZE) or batch.num_rows <= (32 if alike else 1)
     assert sum(batch.num_rows for batch in read(path, columns=["meta.text"])) == 300
     assert max(batch.nbytes for batch in read(path, columns=["n"])) <= 100 * 9
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("length", [80_000, 300_000, 900_000])
+def test_bounded_batches_of_a_long_text_that_repeats_have_bounded_bytes_or_few_rows(
+    tmp_path: Path, length: int, columns: int
+) -> None:
+    """A chunk of 80 kB in which no text repeats is common: 32 rows at a time took a third more to read."""
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({f"text{n}": ["x" * length] * 300 for n in range(columns)}), path, compression="zstd")
+    found = read(path, size=4 * 1024 * 1024)
+    assert sum(batch.num_rows for batch in found) == 300
+    most = max(batch.num_rows for batch in found)
+    assert most == min(100, max(REPEATED_ROWS, REPEATED_BYTES // length // columns))
+    assert max(batch.nbytes for batch in found) <= max(REPEATED_BYTES + 4096, REPEATED_ROWS * columns * (length + 8))
 
 
 def test_bounded_batches_skip_empty_row_groups_and_take_chosen_ones(tmp_path: Path) -> None:

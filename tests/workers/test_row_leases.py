@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from scorer.types import Shard, Work
 from scorer.workers.messages import Slice
-from scorer.workers.row_leases import SLICE_ROWS, RowLeases
+from scorer.workers.row_leases import MOST_OFFERED, MOST_SLICES, SLICE_ROWS, RowLeases
 
 WORKERS = 3
 
@@ -150,6 +150,16 @@ def test_row_leases_give_small_shards_several_at_once_and_fewer_near_the_end() -
     rows.close()
     assert [leased.shard.stem for leased in rows.portion(2)] == ["s3"]
     assert [leased.rows for leased in rows.portion(1)] == [150]
+
+
+def test_row_leases_want_no_more_shards_of_few_rows_than_some() -> None:
+    rows = RowLeases(100)
+    for n in range(MOST_OFFERED):
+        assert rows.wants_shard
+        rows.offer(Work(shard(f"s{n}", 1)), 0)
+    assert not rows.wants_shard
+    assert len(rows.portion(1)) == MOST_SLICES
+    assert rows.wants_shard
 
 
 def test_row_leases_give_a_portion_no_part_of_another_workers_shard() -> None:
