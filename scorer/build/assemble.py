@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import field
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from scorer.build.endpoints import all_rate_limits, on_this_machine
 from scorer.build.keys import asked_key, aws_account, secrets_of
@@ -14,8 +15,6 @@ from scorer.build.model_provider import most_output
 from scorer.build.worker_share import WHOLE_RUN, WorkerShare
 from scorer.client.blanking import SecretBlankingTransport, Secrets
 from scorer.client.client import HttpClient, ModelRouter
-from scorer.client.fleet import Fleet
-from scorer.client.key_command import KeyCommandTransport
 from scorer.client.model_terms import ModelTerms
 from scorer.client.prompt_cache import PromptCache, least_tokens
 from scorer.client.tiers import TierFallback
@@ -26,6 +25,9 @@ from scorer.config.spec import Model, Spec
 from scorer.frozen import dataclass
 from scorer.limits import Budget, LocalLimiter
 from scorer.types import Client, Completion, Transport
+
+if TYPE_CHECKING:
+    from scorer.client.fleet import Fleet
 
 MOST_REPLICAS = 1000
 """A fleet may grow to so many replicas before its connections are too few."""
@@ -146,6 +148,8 @@ async def make_client(
         if account is not None:
             wire = account.signing(wire)
         if command is not None:
+            from scorer.client.key_command import KeyCommandTransport
+
             wire = KeyCommandTransport(wire, command, command.key)
         if secrets:
             wire = SecretBlankingTransport(wire, secrets)
@@ -167,6 +171,8 @@ async def make_client(
         )
         in_flight += most
         if endpoints.discovery is not None:
+            from scorer.client.fleet import Fleet
+
             fleets.append(
                 Fleet(client, endpoints.discovery, endpoints.join, looked, lambda sentence: limits[0].note(sentence))
             )

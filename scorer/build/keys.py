@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from scorer.client.aws_signing import AwsSession, SigningTransport
 from scorer.client.blanking import Secrets
-from scorer.client.key_command import KeyCommand
 from scorer.config.loader import references, resolve_references
 from scorer.config.messages import SECRET_NAME, looks_random
 from scorer.config.spec import Model
@@ -17,6 +16,10 @@ from scorer.frozen import dataclass
 from scorer.patterns import pattern
 from scorer.types import Transport
 
+if TYPE_CHECKING:
+    from scorer.client.aws_signing import AwsSession
+    from scorer.client.key_command import KeyCommand
+
 _REGION = pattern(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
 
 
@@ -24,6 +27,8 @@ async def asked_key(model: Model, secrets: Secrets) -> KeyCommand | None:
     """The command of `model.api_key_command`, which has printed its first key. Raises SetupError."""
     if not model.api_key_command:
         return None
+    from scorer.client.key_command import KeyCommand
+
     command = KeyCommand(model.api_key_command, secrets)
     await command.ask()
     return command
@@ -38,6 +43,8 @@ class AwsAccount:
 
     def signing(self, transport: Transport) -> Transport:
         """The transport with each call signed."""
+        from scorer.client.aws_signing import SigningTransport
+
         return SigningTransport(transport, self.session, self.region)
 
 
@@ -48,6 +55,8 @@ def aws_account(model: Model) -> AwsAccount | None:
     """
     if model.provider != "bedrock" or has_key(model):
         return None
+    from scorer.client.aws_signing import AwsSession
+
     session = AwsSession()
     found = _REGION.search(model.base_url or "")
     return AwsAccount(session, found[1] if found else session.region)

@@ -10,7 +10,6 @@ from contextlib import suppress
 
 from scorer.build.keys import has_key
 from scorer.build.model_provider import provider_of
-from scorer.client.aws_signing import check_installed
 from scorer.client.providers import PROVIDERS
 from scorer.config.messages import shown
 from scorer.config.model_prices import price
@@ -39,6 +38,8 @@ def _provider_problems(spec: Spec) -> list[str]:
             if ":" in model.provider:
                 provider_of(model)
             if model.provider == "bedrock" and not has_key(model):
+                from scorer.client.aws_signing import check_installed
+
                 check_installed()
         except SpecError as error:
             problems += error.problems

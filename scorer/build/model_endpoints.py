@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scorer.build.endpoints import base_of, concurrency, rate_limits
 from scorer.build.keys import AwsAccount, aws_account, key_header, key_of, resolved
 from scorer.build.model_provider import make_provider, provider_of
 from scorer.build.worker_share import WorkerShare
-from scorer.client.cache_leaders import CacheLeaders
-from scorer.client.discovery import Discovery, discovery
 from scorer.client.endpoints import Endpoint
 from scorer.client.prompt_cache import BYTES_A_TOKEN, least_tokens
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
 from scorer.limits import Budget, LocalLimiter
+
+if TYPE_CHECKING:
+    from scorer.client.cache_leaders import CacheLeaders
+    from scorer.client.discovery import Discovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class ModelEndpoints:
         self._addresses = _given(model, limits, place, key, account, served)
         self.places = len(self._addresses)
         """How many endpoints of the run file's order are the model's."""
-        self.discovery: Discovery | None = discovery(model.fleet) if model.fleet is not None else None
+        self.discovery = _source(model)
 
     async def addresses(self) -> list[Address]:
         """The addresses at the start. Raises SpecError where those of a fleet cannot be read."""
@@ -99,6 +101,8 @@ class ModelEndpoints:
     def _leaders(self, provider: Any, local: LocalLimiter) -> CacheLeaders | None:
         if self._model.cache == "none":
             return None
+        from scorer.client.cache_leaders import CacheLeaders
+
         warning = (
             f'model.cache = "auto": replies of {provider!r} read nothing from a cache where they should. Requests do '
             "not wait for one another there any more."
@@ -134,13 +138,22 @@ async def check_fleets(spec: Spec) -> None:
     """Raises SpecError with all mistakes where the replicas of a fleet cannot be read, or there are none."""
     problems: list[str] = []
     for model in spec.all_models:
-        if model.fleet is not None:
+        if (source := _source(model)) is not None:
             try:
-                await _found(model, discovery(model.fleet))
+                await _found(model, source)
             except SpecError as error:
                 problems += error.problems
     if problems:
         raise SpecError(problems)
+
+
+def _source(model: Model) -> Discovery | None:
+    """What finds the replicas of a fleet; None for a model that has none."""
+    if model.fleet is None:
+        return None
+    from scorer.client.discovery import discovery
+
+    return discovery(model.fleet)
 
 
 async def _found(model: Model, source: Discovery) -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from scorer.config.spec import Spec
 from scorer.errors import BadRow
 from scorer.judges.shown_values import as_text
 from scorer.metrics import REFERENCE_FREE
-from scorer.metrics.references import Reference, listed
 from scorer.output.tables import Measure
 from scorer.types import Result
+
+if TYPE_CHECKING:
+    from scorer.metrics.references import Reference
 
 
 def measured(spec: Spec) -> tuple[str, ...]:
@@ -32,26 +35,26 @@ def make_measure(
     if not spec.metrics.names:
         return None
     from scorer.metrics.pool import Pool
+    from scorer.metrics.references import listed
 
     given = spec.metrics
     pool = stack.enter_context(Pool(given.names, options=given.options, workers=1 if workers > 1 else None, tell=say))
     read = measured(spec)
 
+    def reference(value: object) -> Reference:
+        """The texts of a list of texts, else the text that the value is shown as."""
+        texts = listed(value)
+        return _text(given.reference, value) if texts is None else texts
+
     def measure(results: Sequence[Result]) -> dict[str, list[float | None]]:
         responses = [_text(given.response, r.row.values.get(given.response)) for r in results]
         references: list[Reference] = [None] * len(results)
         if len(read) > 1:
-            references = [_reference(given.reference, r.row.values.get(given.reference)) for r in results]
+            references = [reference(r.row.values.get(given.reference)) for r in results]
         columns = pool.columns(responses, references)
         return {f"metric_{name}": column for name, column in columns.items()}
 
     return measure
-
-
-def _reference(column: str, value: object) -> Reference:
-    """The texts of a list of texts, else the text that the value is shown as."""
-    texts = listed(value)
-    return _text(column, value) if texts is None else texts
 
 
 def _text(column: str, value: object) -> str | None:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from scorer.cli.jsonlog import JsonLog
 from scorer.cli.run_text import summary_text
 from scorer.cli.stdio import to_stderr
 from scorer.cli.terminal import TerminalView, line
@@ -15,6 +14,7 @@ from scorer.errors import ScorerError, StorageError, TooManyFailed
 from scorer.escapes import printable_line
 
 if TYPE_CHECKING:
+    from scorer.cli.jsonlog import JsonLog
     from scorer.cli.prometheus import PrometheusExporter
     from scorer.output.progress import Snapshot
 
@@ -57,7 +57,7 @@ class View:
         from scorer.files.router import AnyFiles
         from scorer.output.status import status
 
-        if isinstance(self._screen, JsonLog) or (self._last is None and not isinstance(error, TooManyFailed)):
+        if not isinstance(self._screen, TerminalView) or (self._last is None and not isinstance(error, TooManyFailed)):
             return
         try:
             if isinstance(error, StorageError):  # it would be asked for minutes again, or for a lock that is left
@@ -100,6 +100,8 @@ def view(
                 PrometheusExporter(metrics_host, metrics_port, out=out, fingerprint=fingerprint)
             )
         if log_format == "json":
+            from scorer.cli.jsonlog import JsonLog
+
             screen: TerminalView | JsonLog = stack.enter_context(JsonLog(out, quiet=quiet))
         else:
             screen = stack.enter_context(TerminalView(quiet=quiet))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from scorer.client.attempt import AskAnother, Attempts, Expired
 from scorer.client.endpoints import Endpoint, Endpoints
-from scorer.client.hedging import first_answer
 from scorer.client.meter import Meter
 from scorer.client.model_terms import ModelTerms
 from scorer.client.retry import RetryState
@@ -179,6 +178,8 @@ class HttpClient:
         async def ask(sent: asyncio.Event) -> Completion:
             chosen = first.pop() if first else self._endpoints.choose()
             return await self._attempts.once(chosen, request, spent, sent)
+
+        from scorer.client.hedging import first_answer
 
         try:
             return await first_answer(ask, lambda: late.value, (TransientError, RowError, EndpointDown))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import field
+from typing import TYPE_CHECKING
 
-from scorer.client.cache_leaders import CacheLeaders
 from scorer.client.placement import chosen
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.frozen import dataclass
 from scorer.limits import Admission
 from scorer.types import Prefix, Provider
+
+if TYPE_CHECKING:
+    from scorer.client.cache_leaders import CacheLeaders
 
 STRAGGLERS_S = 5.0
 """Where the set-up is wrong, replies to what is in flight are waited for so long: their bills are then known."""

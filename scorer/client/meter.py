@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from scorer.client.cache_leaders import Turn
 from scorer.client.repeated_replies import DuplicateReplies
 from scorer.frozen import dataclass
 from scorer.usage import Spent, Usage
+
+if TYPE_CHECKING:
+    from scorer.client.cache_leaders import Turn
 
 
 @dataclass(slots=True, eq=False)

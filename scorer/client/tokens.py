@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gzip
 import hashlib
 import importlib.util
 import os
@@ -221,6 +220,8 @@ def _bundled(ranks: str) -> bytes | None:
     spec = importlib.util.find_spec("bpe_openai")
     if spec is None or spec.origin is None:
         return None
+    import gzip
+
     try:
         return gzip.decompress((Path(spec.origin).parent / "data" / f"{ranks}.tiktoken.gz").read_bytes())
     except (OSError, EOFError, zlib.error):

@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from scorer.client.http import proxies
+from scorer.client.http.address import parsed, shown
 from scorer.client.http.direct import DirectTransport
 from scorer.client.http.reply_reader import NotDecoded, NotSpoken
-from scorer.client.http.target import Origin, Target, parsed, shown, target
+from scorer.client.http.target import Origin, Target, target
 from scorer.client.reply_bytes import ReplyByteBudget, Room
 from scorer.errors import SetupError
 from scorer.types import Call, Reply
@@ -76,12 +77,12 @@ class HttpTransport:
     def _target(self, call: Call) -> Target:
         if len(self._targets) >= REMEMBERED:
             self._targets.clear()
-        url = parsed(call.url)
-        key = url.scheme, str(url.raw_host), int(url.port or 0)
+        address = parsed(call.url)
+        key = address.scheme, address.host, address.port
         origin = self._origins.get(key)
         if origin is None:
             origin = self._origins[key] = self._origin(call.url, *key)
-        made = self._targets[call.url, id(call.headers)] = target(url, call.headers, origin)
+        made = self._targets[call.url, id(call.headers)] = target(address, call.headers, origin)
         return made
 
     def _origin(self, url: str, scheme: str, host: str, port: int) -> Origin:

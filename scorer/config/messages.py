@@ -22,7 +22,7 @@ SECRET_SHAPE = pattern(
     r"\b(?:sk|pk|gsk|xai|hf|key|nvapi|glpat|pplx|r8|ghp|gho|github_pat|xox[abps])[-_][A-Za-z0-9_-]{16}"
     r"|\bAIza[A-Za-z0-9_-]{30}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bdapi[0-9a-f]{30}|\beyJ[A-Za-z0-9_-]{16,}\."
     r"|\bBearer\s+[^\s$]",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 """Keys of OpenAI, Anthropic, Groq, xAI, Hugging Face, NVIDIA, Google, AWS, Databricks, GitHub; JSON web tokens."""
 _RANDOM = pattern(r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*[0-9])[A-Za-z0-9_+=-]{32,}")

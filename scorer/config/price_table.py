@@ -184,12 +184,24 @@ def sources() -> dict[str, tuple[str, str]]:
     return {mark: source for mark, source in _table()[1].items() if mark != "GL"}
 
 
+@lru_cache(maxsize=64)  # a name without a provider is looked up for each maker
+def _cells(name: str) -> dict[str, list[str]]:
+    """What the table says of a name, by provider."""
+    text, _ = _table()
+    found, at = {}, text.find(middle := f"\t{name}\t")
+    while at >= 0:
+        provider = text[text.rindex("\n", 0, at) + 1 : at]
+        if "\t" not in provider:
+            found[provider] = text[at + len(middle) : text.index("\n", at)].split("\t")
+        at = text.find(middle, at + 1)
+    return found
+
+
 def _line(provider: str, name: str) -> Listed | None:
-    text, sources = _table()
-    start = text.find(f"\n{provider}\t{name}\t")
-    if start < 0:
+    cells = _cells(name).get(provider)
+    if cells is None:
         return None
-    cells = text[start + 1 : text.index("\n", start + 1)].split("\t")[2:]
+    sources = _table()[1]
     return Listed(
         _price(cells[:9]),
         *sources[cells[10]],

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
+from scorer.patterns import pattern
+
 Step = str | int
 """A field's name, or an index into a list; -1 is the last element."""
 
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(-?\d{1,9})\]")
+_STEP = pattern(r"\.([^.\[\]]+)|\[(-?\d{1,9})\]")
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 
@@ -20,8 +20,10 @@ from scorer.judges.rating_options import DEFAULTS, READS, RUBRICS, RatingOptions
 from scorer.judges.rating_question import Prompt, Reading, questions_apart, questions_together
 from scorer.judges.samples import Sample, most_telling, one_sample
 from scorer.judges.scale_options import compiled
-from scorer.judges.versus import VersusReference
 from scorer.types import Completion, Conversation, Request, Row, Score
+
+if TYPE_CHECKING:
+    from scorer.judges.versus import VersusReference
 
 
 class Rating:
@@ -195,6 +197,8 @@ class Rating:
 
 def _versus(options: RatingOptions, asking: Options) -> VersusReference:
     """The judge of response and reference side by side. Raises SpecError."""
+    from scorer.judges.versus import VersusReference
+
     not_its = ("criteria", "ask_criteria", "weights", "labels", "pattern", "partial", "structured")
     given = [name for name in not_its if options.get(name)]
     given += ["read"] if options.get("read", "number") != "number" else []

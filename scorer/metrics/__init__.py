@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from scorer.errors import SpecError
-from scorer.metrics.protocol import Metric
 from scorer.plugins import found, made
+
+if TYPE_CHECKING:
+    from scorer.metrics.protocol import Metric
 
 METRICS = {
     "rouge1": "scorer.metrics.rouge:rouge1",

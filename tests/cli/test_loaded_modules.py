@@ -22,15 +22,18 @@ HEAVY = {
 }  # fmt: skip
 """Not for `scorer --help`: most of the time until it answers would go into these."""
 LATER = {
-    "aiohttp", "attr", "cyclopts", "difflib", "duckdb", "http.client", "polars", "prometheus_client",
-    "pyarrow.compute", "pyarrow.dataset", "ray", "rich", "scorer.analysis", "scorer.cli.judge_commands",
-    "scorer.cli.system_commands", "scorer.client.http.general", "scorer.engine.dedupe",
+    "aiohttp", "attr", "cyclopts", "difflib", "duckdb", "gzip", "http.client", "polars", "prometheus_client",
+    "pyarrow.compute", "pyarrow.dataset", "ray", "rich", "scorer.analysis", "scorer.cli.jsonlog",
+    "scorer.cli.judge_commands", "scorer.cli.system_commands", "scorer.client.aws_signing",
+    "scorer.client.cache_leaders", "scorer.client.discovery", "scorer.client.fleet", "scorer.client.hedging",
+    "scorer.client.http.general", "scorer.client.key_command", "scorer.engine.dedupe",
     "scorer.inputs.formats.csv_text", "scorer.inputs.formats.json_lines", "scorer.job.distributed_scoring",
-    "scorer.metrics.pool", "scorer.output.scan", "scorer.output.verify", "scorer.publish", "scorer.rehearsal",
-    "scorer.workers", "tiktoken", "urllib.request", "xllamacpp",
+    "scorer.judges.versus", "scorer.metrics.pool", "scorer.metrics.protocol", "scorer.metrics.references",
+    "scorer.output.scan", "scorer.output.verify", "scorer.publish", "scorer.rehearsal", "scorer.workers", "tiktoken",
+    "urllib.request", "xllamacpp", "yarl",
 }  # fmt: skip
 """Not before the first request of one process over Parquet that counts no tokens, computes no metric, asks a judge
-of this machine."""
+of this machine at a plain address."""
 
 HELP = """
 import sys

@@ -17,7 +17,6 @@ from support.clock import inline
 from support.clock import run as in_virtual_time
 from support.transport import FakeTransport
 
-from scorer.build import model_endpoints
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
 from scorer.client.fleet import READ_S
@@ -91,7 +90,7 @@ def run(
     rows: int = ROWS,
     **limits: Any,
 ) -> Status:
-    monkeypatch.setattr(model_endpoints, "discovery", lambda _: FixedDiscovery(at))
+    monkeypatch.setattr("scorer.client.discovery.discovery", lambda _: FixedDiscovery(at))
     (folder / "in").mkdir()
     pq.write_table(pa.table({"a": [f"text {n}" for n in range(rows)]}), folder / "in/a.parquet")
     tree = {

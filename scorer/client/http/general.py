@@ -136,11 +136,13 @@ class GeneralTransport:
         key = fresh, tls, unpacks
         session = self._sessions.get(key) or self._session(*key)
         proxy, headers = target.origin.proxy, target.headers
-        if proxy is not None and not target.origin.tls and URL(proxy).user is not None:
+        if proxy is not None and not target.origin.tls and (named := URL(proxy)).user is not None:
             # aiohttp before 3.13 sends it with the first request on a connection only.
-            headers = {**headers, "Proxy-Authorization": basic(URL(proxy))}
-            proxy = str(URL(proxy).with_user(None))
-        async with session.post(target.url, data=body, headers=headers, proxy=proxy, allow_redirects=False) as response:
+            headers = {**headers, "Proxy-Authorization": basic(named.user, named.password)}
+            proxy = str(named.with_user(None))
+        async with session.post(
+            URL(target.url, encoded=True), data=body, headers=headers, proxy=proxy, allow_redirects=False
+        ) as response:
             yield response
 
     def _session(self, fresh: bool, tls: bool, unpacks: bool) -> aiohttp.ClientSession:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from yarl import URL
-
 from scorer.errors import SetupError
 
 
@@ -31,6 +29,8 @@ def without_password(proxy: str) -> str:
 
 
 def _checked(proxy: str) -> str:
+    from yarl import URL
+
     try:
         found = URL(proxy)
         if found.scheme in ("http", "https") and found.host and found.port:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Required, TypedDict
 from urllib.parse import urlencode
 
@@ -12,6 +12,7 @@ from scorer.client.providers.errors import Place
 from scorer.client.providers.logprobs import Dialect
 from scorer.client.providers.reasoning import Reasoning, room_for
 from scorer.client.providers.tiers import Tier
+from scorer.frozen import dataclass
 from scorer.patterns import pattern
 from scorer.types import Request
 
@@ -51,17 +52,15 @@ class ProviderSettings:
     dialect: Dialect = "auto"
     reasoning: Reasoning = None
     tier: Tier = "standard"
-    room: int = field(init=False, default=0)
+    room: int = 0
     """The output tokens that are set aside for reasoning, beside `max_output_tokens`."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "room", room_for(self.reasoning, self.name))
 
     @classmethod
     def of(cls, options: ProviderOptions, base_url: str) -> ProviderSettings:
         """The settings out of the options of a provider whose own address is `base_url`."""
         given: dict[str, Any] = {**options}
-        return cls(**{"base_url": base_url, **given})
+        room = room_for(options.get("reasoning"), options["name"])
+        return cls(**{"base_url": base_url, **given, "room": room})
 
     def sent(self, request: Request, *, reasons: bool = False) -> tuple[bool, bool, bool, bool]:
         """Whether a request has a temperature, a reasoning, a schema, and a prefix to cache.
