@@ -155,8 +155,8 @@ def test_watch_of_no_run_says_what_to_give(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.fixture
 def long(judge: RehearsalProcess, tmp_path: Path) -> Path:
-    """A run of minutes: 3,000 rows at 20 a second."""
-    shard(tmp_path / "in/a.parquet", 3000)
+    """A run that no test sees the end of: 30,000 rows at 20 a second."""
+    shard(tmp_path / "in/a.parquet", 30_000)
     return run_file(tmp_path, judge.url, limits={"requests_per_minute": 1200, "max_usd": 5.0})
 
 
@@ -168,7 +168,7 @@ def test_watch_into_a_pipe_prints_lines_until_the_run_ends(long: Path) -> None:
             first = watching.stdout.readline()
             run.send_signal(signal.SIGINT)
             found = ended(watching)
-    assert " of 3,000 rows (" in first
+    assert " of 30,000 rows (" in first
     assert found.code == 130
     assert found.out.splitlines()[-1] == "The run was interrupted. Finished rows are stored; the same command resumes."
     assert "\x1b" not in first + found.out
@@ -252,7 +252,7 @@ def test_watch_in_a_terminal_pauses_resumes_raises_and_leaves_the_screen_as_it_w
         screen.until("limits.max_usd is 7.5 now, it was 5")
         screen.tmux("resize-window", "-x", "45", "-y", "12")
         wait_until(lambda: max(map(len, screen.shown.splitlines())) <= 45)
-        screen.until("of 3,000 rows", "q quit")
+        screen.until("of 30,000 rows", "q quit")
         screen.type("p")
         screen.until("p pause")
         run.send_signal(signal.SIGINT)

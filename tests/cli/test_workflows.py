@@ -156,9 +156,12 @@ def scrape(url: str) -> dict[tuple[str, str], float]:
 
 @pytest.mark.slow
 def test_prometheus_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow_judge: RehearsalProcess) -> None:
-    """Slow: a real run and a real scrape. What it tells is what `status` tells in the end."""
-    shard(tmp_path / "in/a.parquet", 150)
-    shard(tmp_path / "in/b.parquet", 10, 150, response=None)
+    """Slow: a real run and a real scrape. What it tells is what `status` tells in the end.
+
+    The run would take ten seconds; the judge answers at once when it has been looked at.
+    """
+    shard(tmp_path / "in/a.parquet", 400)
+    shard(tmp_path / "in/b.parquet", 10, 400, response=None)
     limits = {"concurrency": 8, "tokens_per_minute": 600_000, "max_usd": 1.0, "max_failed_share": 1.0}
     run = run_file(tmp_path, slow_judge.url, limits=limits)
     with started("run", run, "--metrics-port", "0", "--json") as process:
@@ -181,7 +184,7 @@ def test_prometheus_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow
         assert names <= promised
         assert promised - names <= {"scorer_row_errors_total", "scorer_limit_held_ratio"}, "where there are any"
         rows = {state: seen["scorer_rows", state] for state in ("found", "scored", "failed", "pending")}
-        assert sum(rows.values()) == 160
+        assert sum(rows.values()) == 410
         assert rows["found"] == 0
         assert {label for name, label in seen if name == "scorer_limit_used_ratio"} == {
             "concurrency", "tokens_per_minute", "max_usd",
@@ -189,8 +192,9 @@ def test_prometheus_metrics_are_scraped_while_a_run_goes_on(tmp_path: Path, slow
         assert 0 < seen["scorer_limit_used_ratio", "concurrency"] <= 1
         assert 0 < seen["scorer_limit_used_ratio", "max_usd"] < 1
         assert seen["scorer_answer_seconds_sum", ""] >= 0.05 * seen["scorer_answer_seconds_count", ""]
+        slow_judge.configure(latency_median_s=0.0)
         out, _ = process.communicate(timeout=PATIENCE_S)
-    assert json.loads(out)["scored"] == 150
+    assert json.loads(out)["scored"] == 400
     with pytest.raises(OSError):  # the endpoint ends with the run
         scrape(url[1])
 
