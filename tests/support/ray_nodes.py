@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 CPUS = 2
 """Of each node."""
+STARTS = 3
+"""So often is a start of Ray tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +48,21 @@ def variables() -> dict[str, str]:
 
 @contextmanager
 def two_nodes() -> Iterator[Nodes]:
-    """Starts both; os.environ has `variables` already."""
+    """Starts both; os.environ has `variables` already. Again where Ray gave a node up, which it does after 30 s."""
     command = [sys.executable, __file__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            value = json.loads(next(line for line in process.stdout if line.startswith("{")))
-            yield Nodes(value["address"], tuple(value["raylets"]))
-            process.communicate(timeout=30)  # closes stdin
-        finally:
-            process.kill()
+    for _ in range(STARTS):
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                if (said := next((line for line in process.stdout if line.startswith("{")), None)) is None:
+                    continue
+                value = json.loads(said)
+                yield Nodes(value["address"], tuple(value["raylets"]))
+                process.communicate(timeout=120)  # closes stdin
+                return
+            finally:
+                process.kill()
+    raise AssertionError(f"Ray did not start in {STARTS} attempts")
 
 
 def main() -> None:
