@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.command import run_file, shard
@@ -66,6 +68,17 @@ def test_join_refuses_address_of_other_server(says: bytes, monkeypatch: pytest.M
         said = refused(join(f"127.0.0.1:{server.getsockname()[1]}"))
         answering.join()
     assert "is no head of a Ray cluster" in said
+
+
+def test_local_ray_that_does_not_start_in_time_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(joining, "find_spec", lambda _: True)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said = refused(join(None))
+    assert said.startswith("Ray could not be started on this machine. Ray says: The current node timed out")
 
 
 def test_address_option_is_refused_without_ray_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,10 +48,11 @@ def joined(address: str | None, *, workers: int, say: Callable[[str], None]) -> 
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
+    options = _options(where, workers)
     with redirect_stdout(_Spoken(say)):
         try:
-            ray.init(**_options(where, workers))
-        except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            ray.init(**options)
+        except Exception as error:  # a plain one where a node did not start within Ray's 30 s
             raise SpecError([_refused(where, error)]) from error
         try:
             yield
@@ -133,6 +134,11 @@ def _start(where: str) -> str:
 
 def _refused(where: str, error: Exception) -> str:
     said = " ".join(str(error).split()).rstrip(".")
+    if where == OURS:
+        return (
+            f"Ray could not be started on this machine. Ray says: {said}. Nothing was sent. On a busy machine the same "
+            "command may succeed later; without --engine ray, --workers needs no Ray."
+        )
     return (
         f"The Ray cluster at {where} cannot be joined. Ray says: {said}. All nodes and this machine need the same "
         "versions of Ray and of Python, and the cluster's token where it has one; scorer has to be started on a node "
