@@ -17,7 +17,19 @@ from typing import Any
 import pytest
 from support.clock import now
 from support.clock import run as in_virtual_time
-from support.command import PATIENCE_S, Ended, run_file, shard, slow_disk, standing, started, wait_until
+from support.command import (
+    IN_FLIGHT,
+    JUDGE,
+    PATIENCE_S,
+    Ended,
+    all_places_wait,
+    run_file,
+    shard,
+    slow_disk,
+    standing,
+    started,
+    wait_until,
+)
 from support.inprocess import Run
 
 from scorer.build.assemble import make_client
@@ -217,29 +229,33 @@ SHARDS, EACH = 6, 150
         ([signal.SIGTERM, *[signal.SIGINT] * 8], 2),
     ],
 )
-def test_run_stores_every_answer_on_a_slow_disk(
-    judge: RehearsalProcess, tmp_path: Path, signals: list[signal.Signals], workers: int
-) -> None:
-    """Slow: the real command, whose every fsync takes a third of a second."""
+def test_run_stores_every_answer_on_a_slow_disk(tmp_path: Path, signals: list[signal.Signals], workers: int) -> None:
+    """Slow: the real command, whose every fsync takes a third of a second, and a judge of its own.
+
+    What is in flight at the signals is never answered, however slowly the command ends.
+    """
+    with RehearsalProcess(JUDGE) as judge:
+        stores_every_answer(judge, tmp_path, signals, workers)
+
+
+def stores_every_answer(judge: RehearsalProcess, tmp_path: Path, signals: list[signal.Signals], workers: int) -> None:
     for number in range(SHARDS):
         shard(tmp_path / f"in/{number}.parquet", EACH, first=number * EACH)
     output = {"flush_rows": 1000, "flush_s": 60.0}
-    run = run_file(tmp_path, judge.url, output=output, limits={"concurrency": 16})
+    run = run_file(tmp_path, judge.url, output=output, limits={"concurrency": IN_FLIGHT})
     judge.configure(latency_median_s=0.05)
     with started("run", run, "--workers", workers, "--json", **slow_disk(tmp_path, 0.3)) as process:
         wait_until(lambda: judge.stats()["ok"] >= 100)
-        judge.configure(latency_median_s=6.0, latency_sigma=0.0)
-        wait_until(lambda: judge.stats()["in_flight"] >= 8)
-        time.sleep(0.5)  # what came before that has arrived
+        judge.configure(latency_median_s=600.0, latency_sigma=0.0)
+        wait_until(lambda: all_places_wait(judge))
+        paid = judge.stats()["ok"]
         for number in signals:
             process.send_signal(number)
             time.sleep(0.2)
         out, err = process.communicate(timeout=PATIENCE_S)
         ended = Ended(process.returncode, out, err)
-        paid = judge.stats()["ok"]
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
     left = standing(tmp_path)
     assert left is not None
     assert left.scored == paid
-    judge.configure(latency_median_s=0.0)

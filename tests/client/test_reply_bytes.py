@@ -118,22 +118,32 @@ async def test_transport_rejects_reply_beyond_largest_and_frees_its_bytes(
         assert wire._inflow.held == 0
 
 
+async def wait_in(room: ReplyByteBudget, many: int) -> None:
+    """Returns once so many wait there."""
+    while len(room._waiting) < many:  # noqa: ASYNC110 - the budget has no event for it
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize("kind", ["known", "chunked"])
 async def test_transport_timeout_excludes_wait_for_reply_bytes_and_cancelling_frees_them(
     kind: str, way: type[HttpTransport]
 ) -> None:
+    """Slow: a timeout is waited for that ends no request even where the machine stands still for half a second."""
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(REPLIES[kind])
         await writer.drain()
 
-    async with server(answer) as url, way(connections=4, timeout_s=0.3) as wire:
+    async with server(answer) as url, way(connections=4, timeout_s=1.0) as wire:
         room = wire._inflow
         room._left = MIB
         await room.take("another", 2 * MIB)  # exceeds
         waits, cancelled = (asyncio.create_task(wire.post(Call(url, b"{}", {}))) for _ in range(2))
-        await asyncio.sleep(0.4)  # longer than the timeout
+        await wait_in(room, 2)
+        await asyncio.sleep(1.1)  # longer than the timeout
         assert len(room._waiting) == 2
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -218,21 +228,23 @@ async def test_transport_takes_no_budget_for_small_reply(way: type[HttpTransport
         assert (await wire.post(Call(url, b"{}", {}))).body == body
 
 
+@pytest.mark.slow
 @WAYS
 async def test_transport_timeout_resumes_after_wait_for_reply_bytes(way: type[HttpTransport]) -> None:
-    """The server stalls after a part: that is its own time again."""
+    """Slow: two timeouts, as above. The server stalls after a part: that is its own time again."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(REPLIES["known"][: 2 * MIB])
         await reader.read()
 
-    async with server(answer) as url, way(connections=4, timeout_s=0.2) as wire:
+    async with server(answer) as url, way(connections=4, timeout_s=1.0) as wire:
         room = wire._inflow
         room._left = MIB
         await room.take("another", 2 * MIB)  # exceeds
         waits = asyncio.create_task(wire.post(Call(url, b"{}", {})))
-        await asyncio.sleep(0.3)
+        await wait_in(room, 1)
+        await asyncio.sleep(1.1)
         assert not waits.done()
         room.leave("another")
         with pytest.raises(Unreachable, match="did not answer within"):

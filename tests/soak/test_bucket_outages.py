@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.bucket_runs import LEASE_S, ROWS, Machine, prepared, rows_stored, run_file, shards, whole
-from support.command import IN_FLIGHT, JUDGE, PATIENCE_S, started, wait_until
+from support.command import JUDGE, PATIENCE_S, all_places_wait, started, wait_until
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
 
@@ -28,14 +28,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def files() -> Files:
     return AnyFiles()
-
-
-def all_places_wait(judge: RehearsalProcess) -> bool:
-    """The judge has as many requests as there may be, and has answered none for half a second."""
-    answered = judge.stats()["ok"]
-    time.sleep(0.5)
-    now = judge.stats()
-    return bool((now["ok"], now["in_flight"]) == (answered, IN_FLIGHT))
 
 
 def test_suspended_owner_that_was_replaced_sends_nothing_more(

@@ -94,6 +94,14 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def all_places_wait(judge: RehearsalProcess) -> bool:
+    """The judge has `IN_FLIGHT` requests, and has answered none for half a second: none is on its way, nor a reply."""
+    answered = judge.stats()["ok"]
+    time.sleep(0.5)
+    now = judge.stats()
+    return bool((now["ok"], now["in_flight"]) == (answered, IN_FLIGHT))
+
+
 def assert_pace(judge: RehearsalProcess, per_s: float) -> None:
     """Until each second the judge got no more than it allows by then, and a third of a second's worth.
 
