@@ -124,13 +124,12 @@ async def wait_in(room: ReplyByteBudget, many: int) -> None:
         await asyncio.sleep(0.001)
 
 
-@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize("kind", ["known", "chunked"])
 async def test_transport_timeout_excludes_wait_for_reply_bytes_and_cancelling_frees_them(
     kind: str, way: type[HttpTransport]
 ) -> None:
-    """Slow: a timeout is waited for that ends no request even where the machine stands still for half a second."""
+    """The timeout is long enough that a machine which stands still for half a second ends no request."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
@@ -228,10 +227,9 @@ async def test_transport_takes_no_budget_for_small_reply(way: type[HttpTransport
         assert (await wire.post(Call(url, b"{}", {}))).body == body
 
 
-@pytest.mark.slow
 @WAYS
 async def test_transport_timeout_resumes_after_wait_for_reply_bytes(way: type[HttpTransport]) -> None:
-    """Slow: two timeouts, as above. The server stalls after a part: that is its own time again."""
+    """The server stalls after a part: that is its own time again."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
