@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from scorer.analysis.reading import first_line
+from scorer.analysis.reading import encrypted, first_line
 from scorer.config.out_folder import STDIN, folder_of
 from scorer.errors import SpecError
 from scorer.files.credentials import SCHEMES, scan_options
@@ -120,7 +120,8 @@ def _scanned(name: str, paths: Sequence[str], *, glob: bool) -> pl.LazyFrame:
         try:
             schemas.append(scan.collect_schema())
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise SpecError([f"{path} cannot be read as Parquet: {first_line(error)}."]) from error
+            problem = f"{path} cannot be read as Parquet: {first_line(error)}. {encrypted(error)}"
+            raise SpecError([problem.rstrip()]) from error
         scans.append(scan)
     if all(schema == schemas[0] for schema in schemas):
         return scans[0] if len(scans) == 1 else _scan_all(list(paths))

@@ -35,7 +35,15 @@ def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 
 def _unreadable(error: Exception) -> SpecError:
-    return SpecError([f"The table cannot be read to its end: {first_line(error)}. Write its file again."])
+    mend = encrypted(error) or "Write its file again."
+    return SpecError([f"The table cannot be read to its end: {first_line(error)}. {mend}"])
+
+
+def encrypted(error: Exception) -> str:
+    """What to do about a file that is encrypted, where that is the error; else ""."""
+    if "encrypt" not in str(error).lower():
+        return ""
+    return "The file is encrypted, and scorer takes no key: write a copy of it that is not, and give that."
 
 
 def first_line(error: Exception) -> str:

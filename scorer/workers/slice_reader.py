@@ -57,8 +57,10 @@ class SliceReader:
         self._pieces = self._piece = self._shard = None
 
     def _open(self, shard: Shard, first: int) -> Pieces:
-        todo = np.zeros(shard.rows, dtype=bool)
-        todo[first:] = True
+        todo = None
+        if first:
+            todo = np.zeros(shard.rows, dtype=bool)
+            todo[first:] = True
         yield from self._reader.read_shard(shard, todo)
 
 

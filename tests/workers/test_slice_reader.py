@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from scorer.errors import ShardChanged
 from scorer.files.local_files import LocalFiles
 from scorer.inputs.identity import look
-from scorer.inputs.pieces import ReadStalled
+from scorer.inputs.pieces import Piece, ReadStalled
 from scorer.inputs.source import Columns, Reader
-from scorer.types import Shard
+from scorer.types import Mask, Shard
 from scorer.workers.messages import File, Slice
 from scorer.workers.slice_reader import SliceReader
 
@@ -96,3 +97,21 @@ def test_slice_reader_refuses_changed_shard(shard: Shard, tmp_path: Path) -> Non
     changed = Shard(str(other), "a", shard.size, "1", ROWS, shard.footer)
     with pytest.raises(ShardChanged):
         rows(forward(LocalFiles()), changed, cut(changed, 0, 5))
+
+
+def test_no_mask_of_a_shard_is_held_where_it_is_read_from_its_first_row_on(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks: list[int | None] = []
+    read_shard = Reader.read_shard
+
+    def noted(self: Reader, shard: Shard, todo: Mask | None) -> Iterator[Piece]:
+        masks.append(None if todo is None else int(todo.sum()))
+        return read_shard(self, shard, todo)
+
+    monkeypatch.setattr(Reader, "read_shard", noted)
+    reading = forward(LocalFiles())
+    assert rows(reading, shard, cut(shard, 0, 10)) == [*range(10)]
+    assert rows(reading, shard, cut(shard, 10, 20)) == [*range(10, 20)]
+    assert rows(reading, shard, cut(shard, 5, 8)) == [5, 6, 7]
+    assert masks == [None, ROWS - 5]
