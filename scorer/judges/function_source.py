@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from types import CodeType
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from types import CodeType, FunctionType
 from typing import Any
 
 from scorer.errors import SpecError
@@ -66,18 +68,26 @@ def _at(module: Any, name: str) -> Any:
 
 
 def source_of(*functions: Callable[..., Any]) -> str:
-    """16 hex digits of the functions' source, their defaults and the plain values that they close over.
+    """16 hex digits of the functions' source, and of their defaults and what they close over as far as that is fixed.
 
-    Where no source is kept (a plain interactive session), of the compiled code. What a function calls is not covered.
+    Plain values, tuples and frozen sets of them, compiled patterns, enum members, functions (by the same rule) and
+    classes (by name) are fixed. A list, a dict and any other object may change while the judge is used, and is not
+    covered; nor is a global name, or what a function calls. Where no source is kept (a plain interactive session), the
+    compiled code counts.
     """
-    parts: list[str] = []
-    for function in functions:
-        try:
-            parts.append(_source(function))
-        except (OSError, TypeError):
-            parts += _compiled(getattr(function, "__code__", None))
-        parts.append(repr(_plain_values(function)))
+    parts = [part for function in functions for part in _parts(function, ())]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _parts(function: Callable[..., Any], within: tuple[Callable[..., Any], ...]) -> Iterator[str]:
+    """What counts of a function; nothing of one that closes over itself, `within` its own values."""
+    if function in within:
+        return
+    try:
+        yield _source(function)
+    except (OSError, TypeError):
+        yield from _compiled(getattr(function, "__code__", None))
+    yield repr(list(_fixed(_values(function), (*within, function))))
 
 
 def _source(function: Callable[..., Any]) -> str:
@@ -97,11 +107,31 @@ def _compiled(code: CodeType | None) -> Iterator[str]:
         yield from _compiled(constant) if isinstance(constant, CodeType) else (repr(constant),)
 
 
-def _plain_values(function: Callable[..., Any]) -> list[Any]:
+def _values(function: Callable[..., Any]) -> list[Any]:
+    """The defaults of a function, and what it closes over."""
     values: list[Any] = list(getattr(function, "__defaults__", None) or ())
     for cell in getattr(function, "__closure__", None) or ():
         try:
             values.append(cell.cell_contents)
         except ValueError:  # not filled yet: the function itself
             continue
-    return [value for value in values if isinstance(value, _PLAIN)]
+    return values
+
+
+def _fixed(values: Iterable[Any], within: tuple[Callable[..., Any], ...]) -> Iterator[Any]:
+    """Those of the values that cannot change, in a form whose `repr` is the same in every process."""
+    for value in values:
+        if isinstance(value, Enum):
+            yield str(value)
+        elif isinstance(value, _PLAIN):
+            yield value
+        elif isinstance(value, tuple):
+            yield tuple(_fixed(value, within))
+        elif isinstance(value, frozenset):
+            yield sorted(map(repr, _fixed(value, within)))
+        elif isinstance(value, re.Pattern):
+            yield value.pattern, value.flags
+        elif isinstance(value, type):
+            yield f"{value.__module__}.{value.__qualname__}"
+        elif isinstance(value, FunctionType):
+            yield tuple(_parts(value, within))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -185,6 +186,48 @@ def test_function_reference_names_module_functions_and_keeps_others_in_session()
     assert resolved(local, "key")("") == 1
     with pytest.raises(SpecError, match="of another Python session"):
         resolved("session:gone#0123", "judge.prompt_function")
+
+
+class Grade(Enum):
+    LOW = 1
+    HIGH = 2
+
+
+def over(value: Any) -> Callable[[Any], Any]:
+    def judged(row: Any) -> Any:
+        return value, row
+
+    return judged
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((1, ("a", None)), (1, ("a", 2))),
+        (frozenset({"a", "b"}), frozenset({"a", "c"})),
+        (re.compile("a"), re.compile("b")),
+        (re.compile("a"), re.compile("a", re.IGNORECASE)),
+        (Grade.LOW, Grade.HIGH),
+        (int, float),
+        (over(1), over(2)),
+        (over(over(1)), over(over(2))),
+    ],
+)
+def test_source_of_function_covers_what_it_closes_over_where_that_is_fixed(one: Any, other: Any) -> None:
+    assert source_of(over(one)) != source_of(over(other))
+    assert source_of(over(one)) == source_of(over(one))
+
+
+@pytest.mark.parametrize(("one", "other"), [([1], [2]), ({"a": 1}, {}), (object(), object())])
+def test_source_of_function_does_not_cover_what_may_change_while_it_is_used(one: Any, other: Any) -> None:
+    assert source_of(over(one)) == source_of(over(other))
+
+
+def test_source_of_function_that_closes_over_itself() -> None:
+    def again(row: int) -> int:
+        return again(row - 1) if row else 0
+
+    assert source_of(again) == source_of(again)
 
 
 def test_source_of_function_changes_with_text_defaults_and_closure() -> None:
