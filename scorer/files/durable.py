@@ -80,6 +80,18 @@ def sync_folder(folder: str) -> None:
         os.close(fd)
 
 
+def sync_names(folder: str) -> None:
+    """Makes the names durable of a folder, of what is in it, and of what its own folders hold.
+
+    A process that was killed may have made one and not synced it. Folders that may not be read are left out.
+    """
+    with os.scandir(folder) as entries:
+        inside = [os.path.join(folder, entry.name) for entry in entries if entry.is_dir()]
+    for one in (os.path.dirname(folder), folder, *inside):
+        with contextlib.suppress(OSError):
+            sync_folder(one)
+
+
 _WHY = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",

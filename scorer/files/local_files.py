@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scorer.errors import OutputError, SpecError
-from scorer.files.durable import Written, closed_on_error, discard, publish, start_writing, storage_errors, sync_folder
+from scorer.files.durable import (
+    Written,
+    closed_on_error,
+    discard,
+    publish,
+    start_writing,
+    storage_errors,
+    sync_folder,
+    sync_names,
+)
 from scorer.files.filenames import NAME_BYTES, short_name
 from scorer.files.files import PARTIAL, Lock, Stat
 from scorer.files.full_disk import FullDiskRetry, Space
@@ -147,9 +156,11 @@ class LocalFiles:
             os.rmdir(folder)
 
     def lock(self, path: str, owner: str) -> Lock:
-        _check_no_file(os.path.dirname(path))
+        folder = os.path.dirname(path)
+        _check_no_file(folder)
+        was_there = os.path.isdir(folder)
         with storage_errors(path):
-            _make_folder(os.path.dirname(path), OWNER_ONLY)
+            _make_folder(folder, OWNER_ONLY)
             file = open(path, "a+b")  # noqa: SIM115 - held until released
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,13 +169,15 @@ class LocalFiles:
             holder = file.read(200).decode(errors="replace").strip() or "another process"
             file.close()
             raise OutputError(
-                f"{os.path.dirname(path)} is in use by {holder}. One run owns an output folder: wait for it, stop it, "
+                f"{folder} is in use by {holder}. One run owns an output folder: wait for it, stop it, "
                 "or give this run another output.path."
             ) from None
         with storage_errors(path):
             file.truncate(0)
             file.write(owner.encode())
             file.flush()
+            if was_there:
+                sync_names(folder)
             return LocalLock(file, path, owner)
 
     def locked(self, path: str) -> bool:

@@ -54,6 +54,10 @@ class Disk:
             folders.add(posixpath.dirname(path))
         self._names[path] = self._kept_names[path] = self._inode(data)
 
+    def make_unsynced(self, folder: str) -> None:
+        """Makes a folder as a process does that is killed before it can sync the folder above."""
+        self._mkdir(folder)
+
     def has(self, path: str) -> bool:
         """Whether a file is there."""
         return path in self._names

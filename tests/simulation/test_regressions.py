@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
+from simulation.disk import Disk
+from simulation.loop import Fuse
 from support.clock import inline, now, run
 
 from scorer.files.local_files import LocalFiles
@@ -105,3 +108,20 @@ def test_ledger_keeps_its_totals_when_an_owner_name_repeats(tmp_path: Path) -> N
 
     run(scenario())
     assert totals(files, folder) == Totals(requests=4, prompt_tokens=20, completion_tokens=8, pico=32)
+
+
+def test_folder_of_a_killed_process_outlasts_a_power_cut_once_another_process_writes_in_it() -> None:
+    """Batch seed 309: a segment was lost with its folder, which a process that was killed had made and not synced."""
+    lost = []
+    for seed in range(20):
+        disk = Disk(Random(seed), Fuse())
+        with disk.mounted():
+            for folder in ("out", "out/segments", "out/segments/a"):
+                disk.make_unsynced(folder)
+            files = LocalFiles()
+            files.lock("out/lock", "the next process")
+            with files.create("out/segments/a/one") as file:
+                file.write(b"results")
+            disk.cut()
+            lost += [] if disk.has("out/segments/a/one") else [seed]
+    assert lost == []
