@@ -2,7 +2,8 @@
 
 To a provider it speaks through the OpenAI SDK. To plain http://127.0.0.1 it has a shortcut: a bare socket for each
 request, without TLS, pooling or proxies. Variant "loopback" takes that; the default names the same address as 127.1, so
-that it goes the way that it goes to everybody else.
+that it goes the way that it goes to everybody else. Over TLS there is no shortcut, both variants are one, and 127.0.0.1
+stays: the certificate names it. (With a certificate that it does not trust datatrove waits for the server.)
 """
 # /// script
 # dependencies = [
@@ -33,12 +34,13 @@ async def rollout(document: Document, generate: Callable[[dict[str, Any]], Await
 
 def main() -> None:
     given = task()
-    url = given.url if given.variant == "loopback" else given.url.replace("127.0.0.1", "127.1")
+    shortcut = given.variant == "loopback" and given.url.startswith("http:")
+    url = given.url if shortcut else given.url.replace("http://127.0.0.1", "http://127.1")
     runner = InferenceRunner(
         rollout_fn=rollout,
         config=InferenceConfig(
             server_type="endpoint",
-            endpoint_url=url.removesuffix("/v1") if given.variant == "loopback" else url,
+            endpoint_url=url.removesuffix("/v1") if shortcut else url,
             api_key=KEY,
             model_name_or_path=MODEL,
             default_generation_params={"temperature": 0, "max_tokens": MAX_OUTPUT_TOKENS},
