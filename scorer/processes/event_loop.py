@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scorer.processes.resolver import look_up_in_daemon_threads
+
 if TYPE_CHECKING:  # it loads pyarrow, which `memory.keep_memory_flat` must come before
     from scorer.types import Offload
 
@@ -117,7 +119,7 @@ def on_loop(main: Coroutine[Any, Any, T]) -> T:
     here = threading.current_thread() is threading.main_thread()
     ours = here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
             return runner.run(shielded())
     except asyncio.CancelledError:
         if interrupted:
@@ -128,10 +130,12 @@ def on_loop(main: Coroutine[Any, Any, T]) -> T:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    look_up_in_daemon_threads(loop)
+    return loop
