@@ -42,8 +42,8 @@ ROWS = 400
 
 @pytest.fixture
 def judge(judge: RehearsalProcess) -> RehearsalProcess:
-    """Slow enough to be killed amid its work."""
-    judge.configure(latency_median_s=0.05)
+    """Slow enough to be killed amid its work, also by a test that stands still for two seconds."""
+    judge.configure(latency_median_s=0.15)
     return judge
 
 
@@ -163,6 +163,7 @@ def test_workers_end_with_their_owner_and_any_number_resumes(judge: RehearsalPro
         left = standing(tmp_path)
         assert left is not None
         assert judge.stats()["rows_paid"] - left.scored <= IN_FLIGHT + workers * 2 * FLUSH_ROWS
+    judge.configure(latency_median_s=0.05)
     last = scorer("run", run)
     assert last.code == 0, last.err
     whole(tmp_path, ROWS)
@@ -176,6 +177,7 @@ def test_workers_keep_cap_as_billed_by_judge_across_kills(judge: RehearsalProces
     with started("run", run, "--workers", 2, "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 60)
         os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        judge.configure(latency_median_s=0.05)
         stopped = ended(process)
     assert stopped.code == 3, stopped.err
     assert "limits.max_usd = 0.01 is used up" in stopped.err
@@ -285,7 +287,7 @@ def test_workers_read_recorded_replies(tmp_path: Path) -> None:
 
 def test_workers_are_at_most_concurrency(judge: RehearsalProcess, tmp_path: Path) -> None:
     """Slow: two processes start where nine were wished for."""
-    shard(tmp_path / "in/a.parquet", 60)
+    shard(tmp_path / "in/a.parquet", 40)
     run = run_file(tmp_path, judge.url, limits={"concurrency": 2})
     with started("run", run, "--workers", 9, "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 10)
