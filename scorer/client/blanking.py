@@ -166,7 +166,7 @@ class SecretBlankingTransport:
         try:
             reply = await posting
         except (TransientError, SetupError) as error:
-            error.args = tuple(self._text(one) for one in error.args)
+            error.args = tuple(map(self._text, error.args))
             if isinstance(error, TransientError):
                 error.detail = self._secrets.blanked_text(error.detail)
             raise

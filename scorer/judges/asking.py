@@ -213,13 +213,12 @@ class Asking:
         schema: Mapping[str, Any] | None = None,
     ) -> Request:
         """The request of `ask_once` at its n-th attempt, counted from 0."""
-        values = row.values
         return Request(
             messages=messages,
             temperature=_WARMER if attempt and self.temperature == 0 else None,
             seed=attempt or None,
             top_logprobs=top_logprobs,
-            key={name: values.get(name) for name in self.keys} if self.keys else _NO_KEY,
+            key=self._key(row.values) if self.keys else _NO_KEY,
             index=attempt,
             tokens=row.tokens,
             schema=schema,
@@ -228,7 +227,7 @@ class Asking:
     def _requests(
         self, row: Row, talks: Sequence[SampleConversation], attempt: int, asked: int, top_logprobs: int = 0
     ) -> list[Request]:
-        key = {name: row.values.get(name) for name in self.keys}
+        key = self._key(row.values)
         return [
             Request(
                 messages=talk.messages,
@@ -245,6 +244,9 @@ class Asking:
             )
             for place, talk in enumerate(talks)
         ]
+
+    def _key(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: values.get(name) for name in self.keys}
 
 
 def same_in_all(role: str, content: str) -> Message:

@@ -132,6 +132,11 @@ class RatingQuestion:
         text = answer.text
         if self._is_plain and (verdict := find(text, self.criteria[0].scale)) is not None:
             return Sample({"": verdict.value}, find_reason(text, [verdict]) if self._explains else None)
+        return self._sample_of_all(answer)
+
+    def _sample_of_all(self, answer: Completion) -> Sample:
+        """What a reply gives for each criterion, with the reason where it lacks one."""
+        text = answer.text
         if self._reading.read == "expected" and text.strip():
             if not any(token.top for token in answer.logprobs or ()):
                 raise SetupError(

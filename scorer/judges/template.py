@@ -91,13 +91,16 @@ class Template:
 
     def _row(self, values: Mapping[str, Any]) -> list[str]:
         if self._fenced:
-            found = {column: shown(column, values.get(column)) for column in self.columns}
-            return self._filled(found, _absent_nonces(found))
+            return self._row_with_fences(values)
         pieces = self._pieces.copy()
         for place, column in self._slots:
             value = values.get(column)
             pieces[place] = value if value.__class__ is str else plain(shown(column, value))
         return pieces
+
+    def _row_with_fences(self, values: Mapping[str, Any]) -> list[str]:
+        found = {column: shown(column, values.get(column)) for column in self.columns}
+        return self._filled(found, _absent_nonces(found))
 
     def _filled(self, found: Mapping[str, Shown], nonces: Mapping[str, str]) -> list[str]:
         return [

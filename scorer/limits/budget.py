@@ -14,6 +14,7 @@ from scorer.limits.types import Billing, Demand, Outcome
 from scorer.usage import Usage
 
 PICO = 10**12
+_KNOWN = Billing.KNOWN  # a member of an enum takes .1 us to look up
 
 
 class Sums(Protocol):
@@ -176,7 +177,7 @@ class Budget(BudgetCap):
 
     def settle(self, entry: int, outcome: Outcome) -> None:
         """Writes the outcome to the ledger and wakes the queues that wait for budget."""
-        if outcome.bill is Billing.KNOWN and outcome.usage is not None:
+        if outcome.bill is _KNOWN and outcome.usage is not None:
             self.ledger.settle(entry, outcome.usage, outcome.cost_pico or 0)
         elif outcome.bill is Billing.NOTHING:
             self.ledger.cancel(entry)

@@ -7,6 +7,7 @@ answers; without answers it was finished. Of two lines about a row the later one
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from scorer.errors import StorageError
 from scorer.files.checked_lines import entry, line
@@ -63,7 +64,7 @@ class PartialRows:
         answers = self._rows.get(self._key(row))
         if answers is None:
             return None
-        return lambda number, _request: (answers[number] if number < len(answers) else None) or 0
+        return partial(_nth, answers)
 
     def keep(self, row: Row, answers: Sequence[Answer | None]) -> None:
         """Keeps the answers of a row that is not finished, by the number of the request."""
@@ -118,6 +119,10 @@ class PartialRows:
             for (judge, shard, generation, row), answers in rows.items():
                 held = {"judge": judge, "shard": shard, "generation": generation, "row": row}
                 file.write(line({**held, "answers": to_json(answers)}))
+
+
+def _nth(answers: Sequence[Answer | None], number: int, _request: Request) -> Answer | int:
+    return (answers[number] if number < len(answers) else None) or 0
 
 
 def _next(paths: Sequence[str]) -> int:
