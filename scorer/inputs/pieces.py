@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from scorer.frozen import dataclass
 
-BATCH_ROWS = 256
+BATCH_ROWS = 512
+"""A batch is a turn of a thread, which finds the processor's caches cold: .4 ms, however many rows there are."""
 BATCH_BYTES = 4 * 1024 * 1024
 
 

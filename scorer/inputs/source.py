@@ -58,7 +58,7 @@ class Reader:
         self._constant = constant_tokens
 
     def batches(self, work: Iterable[Work], offload: Offload) -> AsyncIterator[list[Row]]:
-        """The rows of each piece of work in order, at most 256 rows or 4 MiB at a time, the next batch read ahead.
+        """The rows of each piece of work in order, at most 512 rows or 4 MiB at a time, the next batch read ahead.
 
         A row that cannot be read, or holds a text that is no UTF-8, comes with its `problem`. A batch is empty while
         the system fails to read. A shard that is gone or changed is noted in `unread`, and the next one read. Raises
@@ -100,7 +100,7 @@ class Reader:
         return read_shard(self._files, shard, self.columns.all, todo)
 
     def chosen(self, work: Work, piece: Batch | UnreadableRows, numbers: npt.NDArray[np.int64]) -> Iterator[list[Row]]:
-        """Those rows of a piece, at most 256 or 4 MiB at a time."""
+        """Those rows of a piece, at most 512 or 4 MiB at a time."""
         if isinstance(piece, UnreadableRows):
             yield from self._lost(work, numbers, piece.why)
         elif len(numbers):
@@ -157,7 +157,7 @@ class Reader:
 def put_together(pieces: Iterator[list[Row] | ReadStalled], least: int = 1) -> Iterator[list[Row] | ReadStalled]:
     """Short batches as one, so that not each costs a turn of a thread: of `least` rows at least, then of twice as many.
 
-    So up to 256 rows. None has more than 256 rows or 4 MiB that had not before.
+    So up to 512 rows. None has more than 512 rows or 4 MiB that had not before.
     """
     held: list[Row] = []
     size = 0

@@ -57,18 +57,18 @@ def test_reader_yields_no_rows_for_empty_shards_and_row_groups(tmp_path: Path) -
     assert [(row.number, row.values["text"]) for row in rows] == [(0, "a"), (1, "b"), (2, "c")]
 
 
-def test_reader_batches_hold_at_most_256_rows_of_one_shard(tmp_path: Path) -> None:
+def test_reader_batches_hold_at_most_512_rows_of_one_shard(tmp_path: Path) -> None:
     shards = [
-        write(tmp_path / f"{n}.parquet", pa.table({"text": ["x"] * count}), row_group_size=1000)
-        for n, count in enumerate((600, 0, 1, 256))
+        write(tmp_path / f"{n}.parquet", pa.table({"text": ["x"] * count}), row_group_size=2000)
+        for n, count in enumerate((1200, 0, 1, 512))
     ]
 
     async def scenario() -> list[list[Row]]:
         return [batch async for batch in reader(["text"]).batches([Work(shard) for shard in shards], inline)]
 
     batches = run(scenario())
-    assert [len(batch) for batch in batches] == [256, 256, 88, 1, 256]
-    assert BATCH_ROWS == 256
+    assert [len(batch) for batch in batches] == [512, 512, 176, 1, 512]
+    assert BATCH_ROWS == 512
     assert [(row.shard, row.number) for batch in batches for row in batch] == [
         (shard.path, number) for shard in shards for number in range(shard.rows)
     ]
@@ -83,7 +83,7 @@ def test_reader_batches_are_bounded_by_bytes(tmp_path: Path) -> None:
 
 
 def test_reader_reads_one_batch_ahead(tmp_path: Path) -> None:
-    shard = write(tmp_path / "s.parquet", pa.table({"text": ["x"] * 256 * 5}))
+    shard = write(tmp_path / "s.parquet", pa.table({"text": ["x"] * BATCH_ROWS * 5}))
     done = 0
 
     def counted(fn: Callable[..., Any], *args: Any) -> Any:
@@ -95,11 +95,11 @@ def test_reader_reads_one_batch_ahead(tmp_path: Path) -> None:
         batches: AsyncIterator[list[Row]] = reader(["text"]).batches([Work(shard)], counted)
         async with aclosing(batches):  # type: ignore[type-var]
             async for batch in batches:
-                assert len(batch) == 256
+                assert len(batch) == BATCH_ROWS
                 await asyncio.sleep(0)
                 if done == 4:
                     break
-                assert done == batch[0].number // 256 + 2
+                assert done == batch[0].number // BATCH_ROWS + 2
 
     run(scenario())
     assert done == 4
@@ -211,12 +211,12 @@ def test_put_together_joins_short_batches_and_flushes_at_a_stall() -> None:
 
 
 def test_put_together_of_whole_batches_holds_the_first_rows_back_too() -> None:
-    found = [len(batch) for batch in put_together(([Row("a", n, {}, kept=(), size=1)] for n in range(300)), BATCH_ROWS)]
-    assert found == [256, 44]
+    found = [len(batch) for batch in put_together(([Row("a", n, {}, kept=(), size=1)] for n in range(600)), BATCH_ROWS)]
+    assert found == [512, 88]
 
 
 def test_put_together_keeps_every_row_in_order() -> None:
-    lengths = [3, 1, 300, 256, 1, 1, 2]
+    lengths = [3, 1, 600, 512, 1, 1, 2]
     numbers = iter(range(sum(lengths)))
     pieces = [[Row("a", next(numbers), {}, kept=()) for _ in range(length)] for length in lengths]
     assert [row.number for batch in put_together(iter(pieces)) for row in batch] == list(range(sum(lengths)))

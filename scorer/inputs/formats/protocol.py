@@ -70,7 +70,7 @@ class Format(Protocol):
         ...
 
     def batches(self, file: BinaryIO, wanted: Wanted) -> Iterator[Batch | UnreadableRows]:
-        """The rows in order, at most 256 or about 4 MiB at a time; rows that need not be read may be left out.
+        """The rows in order, at most 512 or about 4 MiB at a time; rows that need not be read may be left out.
 
         Raises one of DAMAGE; with `careful`, rows that cannot be read are UnreadableRows instead.
         """
