@@ -71,14 +71,15 @@ def _any(url: str) -> Address:
     """Any address, as aiohttp reads it. Raises ValueError where it is none."""
     from yarl import URL
 
-    read, path = URL(url), urlsplit(url).path
+    read, parts = URL(url), urlsplit(url)
+    path = parts.path
     if "%" in path and _ESCAPED.fullmatch(path):  # it is escaped already
         scheme, authority, query = read.scheme, read.raw_authority, read.raw_query_string
         read = URL.build(scheme=scheme, authority=authority, path=path, query_string=query, encoded=True)
-    if read.scheme not in _PORTS or not read.raw_host or not read.port:
+    if read.scheme not in _PORTS or not read.raw_host or parts.port == 0:  # which old yarls take for none
         raise ValueError(url)
     read.raw_host.encode("idna")  # as the look-up will; no label may be empty or too long
     if "%25" in read.raw_host:  # before an IPv6 zone (RFC 6874)
-        read = read.with_host(str(read.host))
+        read = read.with_host(read.raw_host.replace("%25", "%", 1))
     host, port, authority = str(read.raw_host), int(read.port or 0), read.host_port_subcomponent or ""
     return Address(read.scheme, host, port, authority, read.raw_path_qs, read.user, read.password)

@@ -114,11 +114,13 @@ class DirectTransport:
             self._pool.add(connection, target.origin)
             try:
                 await asyncio.sleep(0)  # what the server said or did at once is read
+                if connection.at_rest:
+                    return connection
+                for _ in range(3):  # turns of the loop until TLS tells why it ended
+                    await asyncio.sleep(0)
             except BaseException:
                 connection.drop()
                 raise
-            if connection.at_rest:
-                return connection
             connection.drop()
             if never_admitted(connection.error):
                 raise unreachable(target.shown, connection.error)
