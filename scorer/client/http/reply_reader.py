@@ -139,7 +139,7 @@ class ReplyReader:
             self._interim_reply(status, end)
             return
         head = bytes(raw[:end])
-        if b"\0" in head:  # in the reason phrase; llhttp refuses it elsewhere
+        if 0 in head:  # NUL in the reason phrase; llhttp refuses it elsewhere
             raise Malformed("NUL in the head")
         lower = head.lower()
         if lower.find(b"-encoding:") >= 0:
