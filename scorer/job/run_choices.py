@@ -107,7 +107,8 @@ def run_choices(tree: Mapping[str, Any], files: Files, asked: Asked, *, sample: 
                 key = identity, _tier(plan), _mode(plan)
                 if key not in choices:
                     needed = estimate(plan, files, sample=sample, counted=COUNTED_ROWS)
-                    choices[key] = _choice(plan, sent, needed, known.get(identity))
+                    if sent.get("model.mode") != "batch" or needed.binding_limit == "batch":  # else it fills none
+                        choices[key] = _choice(plan, sent, needed, known.get(identity))
             _time_online(choices, _identity(check(changed(tree, changes)).covers))
         except SpecError as error:
             notes.append(f"Left out, {_named(changes)}: {error.problems[0]}")
@@ -145,7 +146,7 @@ def _ways(plan: RunPlan) -> Iterator[Mapping[str, Any]]:
     """The keys that have the same requests served in another way.
 
     Online at the standard tier: at the tier "flex" where a source lists its price, and in batches where one does or
-    the provider has half of its prices in batches. In batches: online.
+    the provider has half of its prices in batches. In batches: online. A run that fills no batch has no such choice.
     """
     model = plan.spec.model
     if model is None or model.tier != STANDARD:

@@ -137,7 +137,7 @@ def test_batch_marks_for_an_hour_and_costs_what_its_provider_bills(tmp_path: Pat
 
 
 def test_plan_of_a_batch_says_that_reads_are_best_effort(tmp_path: Path) -> None:
-    asked, without = planned(tmp_path, **BATCH), planned(tmp_path, mode="batch")
+    asked, without = planned(tmp_path, **BATCH), planned(tmp_path, **{**BATCH, "cache": "none"})
     online = planned(tmp_path, cache="auto")
     assert asked.cache_read_tokens == pytest.approx(0.64 * online.cache_read_tokens, rel=0.01)
     assert asked.cost_without_cache == without.cost_usd

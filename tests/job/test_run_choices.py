@@ -45,7 +45,7 @@ path = "{folder}/new"
 NOW = datetime(2026, 12, 1, 22, 0, tzinfo=UTC)
 
 
-def run_file(folder: Path, rows: int = 40) -> Path:
+def run_file(folder: Path, rows: int = 120) -> Path:
     (folder / "in").mkdir(exist_ok=True)
     given = pl.DataFrame(
         {"response": [f"Answer {n}." for n in range(rows)], "human": [n % 5 + 1.0 for n in range(rows)]}
@@ -196,6 +196,14 @@ def test_batches_are_a_choice_at_half_where_the_provider_has_that_rule(
     found = run_choices(tree, LocalFiles(), Asked()).choices
     assert len(found) == modes
     assert found[-1].cost_usd == pytest.approx(found[0].cost_usd / modes)
+
+
+def test_batches_are_no_choice_where_the_run_fills_none(tmp_path: Path) -> None:
+    tree = read_toml(str(run_file(tmp_path, rows=99)))
+    tree["model"]["temperature"] = 0.0
+    assert {one.mode for one in run_choices(tree, LocalFiles(), Asked()).choices} == {"online"}
+    run_file(tmp_path, rows=100)
+    assert {one.mode for one in run_choices(tree, LocalFiles(), Asked()).choices} == {"online", "batch"}
 
 
 @pytest.mark.parametrize("column", ["", "criteria"])
