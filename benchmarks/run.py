@@ -26,7 +26,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import judge
-from benchmarks.field import CONTENDERS, PEERS, Took, measure, python_of
+from benchmarks.field import CONTENDERS, PEERS, Took, measure, python_of, ranks
 
 FEW = 100
 SMOKE_ROWS = 500
@@ -54,8 +54,8 @@ def asked(kind: str, cpu: int | None, latency_s: float, tls: bool = False) -> It
 def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran."""
     mine, theirs = (None, None) if options.all_cores else judge.cores()
+    failed = unready(names)  # while the package index is trusted: over TLS only the judge's authority is
     with asked(options.judge, theirs, options.latency, options.tls) as (url, about):
-        failed = unready(names)
         print(f"{options.rows} rows, {options.in_flight} in flight, {about}, {options.repeats} repeats", flush=True)
         load = [round(os.getloadavg()[0], 1)]
         runs: dict[str, list[tuple[Took, Took]]] = {name: [] for name in names}
@@ -91,8 +91,9 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
 
 
 def unready(names: Sequence[str]) -> dict[str, str]:
-    """Makes the environments of contenders; whose cannot be made here is left out, with the reason."""
+    """Makes what contenders need; whose environment cannot be made here is left out, with the reason."""
     failed: dict[str, str] = {}
+    ranks()
     for name in names:
         try:
             python_of(CONTENDERS[name])
