@@ -48,8 +48,8 @@ def judge(judge: RehearsalProcess) -> RehearsalProcess:
 
 
 def workers_of(owner: int) -> list[int]:
-    """The worker processes of a run."""
-    return children(owner, lambda command: b"scorer.workers" in command)
+    """The worker processes of a run: not one that is forked and has the command line of its parent still."""
+    return children(owner, lambda command: b"\0scorer.workers\0" in command)
 
 
 def segments(folder: Path) -> list[str]:
