@@ -163,7 +163,8 @@ def test_canaries_in_batches_survive_kills_and_lost_lines(tmp_path: Path) -> Non
     found = run.run()
     assert (found.state, found.scored) == ("complete", ROWS)
     run.exact()
-    assert len(run.canaries) == pytest.approx(ROWS * 0.25, abs=4)
+    again = sum(row < 1000 for row in lost)  # a start draws canaries for rows that it asks again, too
+    assert ROWS * 0.25 - 4 <= len(run.canaries) <= (ROWS + again) * 0.25 + run.starts
 
 
 def test_known_rows_that_changed_meanwhile_are_not_taken_for_others(tmp_path: Path) -> None:
