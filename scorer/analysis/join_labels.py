@@ -11,7 +11,7 @@ import polars as pl
 
 from scorer.analysis.columns import require
 from scorer.analysis.label_design import DESIGN, design_column
-from scorer.analysis.label_keys import match_keys, written_as_text
+from scorer.analysis.label_keys import key_name, match_keys, written_as_text
 from scorer.analysis.open_table import open_table
 from scorer.analysis.reading import TEXTS, collected, first_line
 from scorer.errors import SpecError, StorageError
@@ -89,7 +89,7 @@ def join_labels(
     ]
     if problems:
         raise SpecError(problems)
-    keys = [f"\0{name}" for name in on]
+    keys = [key_name(name) for name in on]
     drawn = {name: design_column(name) for name in DESIGN if design and name in right and name not in human}
     wanted = labels.drop_nulls(on).select(
         *of_labels,

@@ -15,6 +15,11 @@ from scorer.analysis.reading import TEXTS
 from scorer.errors import SpecError
 
 
+def key_name(name: str) -> str:
+    """The name of what a column is compared by, which no column of a table has."""
+    return f"\0{name}"
+
+
 def written_as_text(dtype: pl.DataType) -> bool:
     """Whether values of this type stand as `key_text` in a CSV file of labels."""
     return dtype in (pl.Binary, pl.Boolean) or dtype.is_temporal()
@@ -41,7 +46,7 @@ def nested_problems(schema: pl.Schema, on: Sequence[str]) -> list[str]:
 
 
 def match_keys(left: pl.Schema, right: pl.Schema, on: Sequence[str]) -> tuple[list[pl.Expr], list[pl.Expr]]:
-    """The columns `on` of a table and of a file of labels as what they are compared by, named "\\0" and their name.
+    """The columns `on` of a table and of a file of labels as what they are compared by, each under its `key_name`.
 
     Raises SpecError where their types cannot be compared.
     """
@@ -74,4 +79,4 @@ def _key(name: str, dtype: pl.DataType, other: pl.DataType) -> pl.Expr:
         key = key.map_batches(key_text, return_dtype=pl.String())
     else:
         key = key.cast(_kind(dtype))
-    return key.alias(f"\0{name}")
+    return key.alias(key_name(name))

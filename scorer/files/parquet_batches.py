@@ -72,7 +72,7 @@ def rows_at_once(group: Any, columns: Collection[str] | None, *, rows: int, size
     found = size * group.num_rows // max(1, total)
     small = not bounded and total < max(size, 64 * group.num_rows)
     repeated = [chunk.total_uncompressed_size for chunk in chunks if chunk.has_dictionary_page]
-    if small and any(size > LONG_DICTIONARY for size in repeated):
+    if small and any(of_chunk > LONG_DICTIONARY for of_chunk in repeated):
         found = min(found, max(REPEATED_ROWS, REPEATED_BYTES // sum(repeated)))
     return int(max(1, min(rows, found)))
 

@@ -15,7 +15,7 @@ from scorer.analysis.columns import require
 from scorer.analysis.correlation import Codes
 from scorer.analysis.join_labels import KEYS, open_labels
 from scorer.analysis.label_design import PICKED, RANDOM
-from scorer.analysis.label_keys import key_text, match_keys, written_as_text
+from scorer.analysis.label_keys import key_name, key_text, match_keys, written_as_text
 from scorer.analysis.label_plan import LabelPlan, label_plan
 from scorer.analysis.open_table import Tables, out_folder, several_folders, single
 from scorer.analysis.reading import TEXTS, collected
@@ -148,7 +148,7 @@ def rows_again(
     if PICKED in given.collect_schema():
         filled = filled.filter(pl.col(PICKED).cast(pl.String) == RANDOM)
     of_table, of_labels = match_keys(frame.collect_schema(), given.collect_schema(), columns.keys)
-    wanted, names = filled.select(of_labels).unique(), [f"\0{name}" for name in columns.keys]
+    wanted, names = filled.select(of_labels).unique(), [key_name(name) for name in columns.keys]
     place = frame.select(columns.keys).with_row_index("\0place").with_columns(of_table)
     found = collected(place.join(wanted, on=names, how="semi"))
     if not len(found):

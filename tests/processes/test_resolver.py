@@ -35,7 +35,7 @@ def test_loop_ends_while_a_look_up_is_under_way(monkeypatch: pytest.MonkeyPatch)
     assert asking[0].is_alive()
     assert asking[0].daemon
     release.set()
-    asking[0].join()  # what it found is told to nobody, without an error
+    asking[0].join()  # what it found goes nowhere, without an error
 
 
 @pytest.mark.parametrize("error", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), UnicodeError()])
