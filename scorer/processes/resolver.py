@@ -18,7 +18,7 @@ def look_up_in_daemon_threads(loop: asyncio.AbstractEventLoop) -> None:
     of_loop = loop.getaddrinfo
 
     async def getaddrinfo(host: Any, port: Any, **options: Any) -> list[Any]:
-        if not isinstance(host, str) or host[:1].isdigit() or ":" in host:
+        if not isinstance(host, str) or ":" in host or host.rpartition(".")[2].isdecimal():
             return await of_loop(host, port, **options)
         found: asyncio.Future[list[Any]] = loop.create_future()
 

@@ -14,7 +14,8 @@ from scorer.processes.event_loop import on_loop
 RECORDS = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 80))]
 
 
-def test_loop_ends_while_a_look_up_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["judge.test", "3judge.test"])
+def test_loop_ends_while_a_look_up_is_under_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, release = threading.Event(), threading.Event()
     asking: list[threading.Thread] = []
 
@@ -27,7 +28,7 @@ def test_loop_ends_while_a_look_up_is_under_way(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(socket, "getaddrinfo", silent)
 
     async def main() -> None:
-        look_up = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo("judge.test", 80))
+        look_up = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(name, 80))
         await asyncio.to_thread(begun.wait, 20)
         look_up.cancel()
 
