@@ -7,8 +7,9 @@
     scripts/bench --all-cores                     contender and judge share all cores; otherwise each has one of its own
     scripts/bench --smoke                         500 rows, ours and the bare loop: do they work? No clock is looked at
 
-Each repeat runs every contender once on a few rows, for what its start costs, and once on all of them; the table holds
-medians over the repeats. The last line is one JSON object.
+Each repeat runs every contender once on a few rows, for what its start costs, and once on all of them. The table holds
+medians over the repeats. A ratio is the median of the ratios within a repeat: a machine that changes its speed within
+minutes changes both of a repeat. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import platform
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
 from importlib.metadata import version
 from statistics import median
 from typing import Any
@@ -52,7 +52,10 @@ def asked(kind: str, cpu: int | None, latency_s: float, tls: bool = False) -> It
 
 
 def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
-    """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran."""
+    """The medians of interleaved repeats by contender, ratios to the bare loop included where it ran.
+
+    Every second repeat goes through the contenders from the last to the first.
+    """
     mine, theirs = (None, None) if options.all_cores else judge.cores()
     failed = unready(names)  # while the package index is trusted: over TLS only the judge's authority is
     with asked(options.judge, theirs, options.latency, options.tls) as (url, about):
@@ -60,7 +63,7 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
         load = [round(os.getloadavg()[0], 1)]
         runs: dict[str, list[tuple[Took, Took]]] = {name: [] for name in names}
         for repeat in range(options.repeats):
-            for name in names:
+            for name in names if repeat % 2 == 0 else reversed(names):
                 if name in failed:
                     continue
                 try:
@@ -75,7 +78,11 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
                     f"  {repeat + 1} {name:16}{took.wall_s:8.2f} s{options.rows / took.wall_s:9.0f} rows/s", flush=True
                 )
     load.append(round(os.getloadavg()[0], 1))
-    found = {name: figures(options.rows, taken) for name, taken in runs.items() if taken and name not in failed}
+    repeats = {
+        name: [figures(options.rows, *one) for one in taken]
+        for name, taken in runs.items()
+        if taken and name not in failed
+    }
     return {
         "rows": options.rows,
         "in_flight": options.in_flight,
@@ -85,7 +92,7 @@ def compare(names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]
         "load": load,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in SHOWN},
-        "contenders": {name: {**one, **ratios(name, one, found)} for name, one in found.items()},
+        "contenders": {name: {**medians(taken), **ratios(name, repeats)} for name, taken in repeats.items()},
         "failed": failed,
     }
 
@@ -103,14 +110,12 @@ def unready(names: Sequence[str]) -> dict[str, str]:
     return failed
 
 
-def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
-    """From medians over the repeats. `steady_rows_per_s` and `cpu_us_per_row` leave out what a run on few rows takes.
+def figures(count: int, few: Took, all_: Took) -> dict[str, Any]:
+    """What one repeat tells. `steady_rows_per_s` and `cpu_us_per_row` leave out what a run on few rows takes.
 
     Both are None where the start is most of it: their difference would be noise. `cpu_with_start_us_per_row` is all
     CPU of the process, divided by the rows.
     """
-    few = Took(*(median(values) for values in zip(*(astuple(one) for one, _ in taken), strict=True)))
-    all_ = Took(*(median(values) for values in zip(*(astuple(one) for _, one in taken), strict=True)))
     distinct = all_.wall_s > 2 * few.wall_s
     return {
         "rows_per_s": count / all_.wall_s,
@@ -119,24 +124,56 @@ def figures(count: int, taken: Sequence[tuple[Took, Took]]) -> dict[str, Any]:
         "cpu_us_per_row": (all_.cpu_s - few.cpu_s) / (count - FEW) * 1e6 if distinct else None,
         "cpu_with_start_us_per_row": all_.cpu_s / count * 1e6,
         "peak_mb": all_.peak_mb,
-        "wall_s": [round(took.wall_s, 3) for _, took in taken],
     }
 
 
-def ratios(name: str, one: dict[str, Any], found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """A contender beside the bare loop that counts what it counts, and beside `bare-wire`."""
+def medians(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of each figure the median over the repeats that have it; None where none has. All repeats' CPU as it came."""
+    found = {key: _median([one[key] for one in repeats]) for key in repeats[0]}
+    return {**found, "cpu_of_repeats": [round(one["cpu_with_start_us_per_row"], 1) for one in repeats]}
+
+
+def ratios(name: str, repeats: dict[str, list[dict[str, Any]]]) -> dict[str, float | None]:
+    """A contender beside the bare loop that counts what it counts, and beside `bare-wire`, repeat by repeat.
+
+    Rates are a multiple of the bare loop's (more is better), CPU is a share of its CPU (less is better).
+    """
     counting = CONTENDERS[name].variant in ("tokens", "capped")
-    bare = found.get("bare-tokens" if counting else "bare")
-    if bare is None:
-        return {}
-    keys = ("rows_per_s", "steady_rows_per_s")
-    found_ratios = {f"{key}_to_bare": one[key] / bare[key] for key in keys if one[key] and bare[key]}
-    for of, key in (("cpu_to_bare", "cpu_us_per_row"), ("cpu_with_start_to_bare", "cpu_with_start_us_per_row")):
-        if one[key] and bare[key]:
-            found_ratios[of] = bare[key] / one[key]
-    if one["cpu_us_per_row"] and (wire_us := found.get("bare-wire", {}).get("cpu_us_per_row")):
-        found_ratios["cpu_to_wire"] = wire_us / one["cpu_us_per_row"]
-    return found_ratios
+    bare, wire = repeats.get("bare-tokens" if counting else "bare"), repeats.get("bare-wire")
+    found: dict[str, float | None] = {}
+    if bare is not None:
+        for key in ("rows_per_s", "steady_rows_per_s", "cpu_us_per_row", "cpu_with_start_us_per_row"):
+            found[f"{key}_to_bare"] = _ratio(repeats[name], bare, key)
+    if wire is not None:
+        found["cpu_us_per_row_to_wire"] = _ratio(repeats[name], wire, "cpu_us_per_row")
+    return found
+
+
+def _ratio(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], key: str) -> float | None:
+    """The median of the ratios within a repeat."""
+    pairs = zip(ours, theirs, strict=True)
+    return _median([one[key] / other[key] if one[key] and other[key] else None for one, other in pairs])
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+_COLUMNS = (
+    ("rows_per_s", 0),
+    ("rows_per_s_to_bare", 2),
+    ("steady_rows_per_s", 0),
+    ("steady_rows_per_s_to_bare", 2),
+    ("cpu_us_per_row", 0),
+    ("cpu_us_per_row_to_bare", 2),
+    ("cpu_us_per_row_to_wire", 2),
+    ("cpu_with_start_us_per_row", 0),
+    ("cpu_with_start_us_per_row_to_bare", 2),
+    ("peak_mb", 0),
+    ("start_s", 2),
+)
+"""The columns of the table after the name, and their digits after the point."""
 
 
 def table(result: dict[str, Any]) -> str:
@@ -147,17 +184,11 @@ def table(result: dict[str, Any]) -> str:
         "| --- " + "| ---: " * 11 + "|",
     ]
     for name, one in result["contenders"].items():
-        whole, steady = (one.get(f"{key}_to_bare") for key in ("rows_per_s", "steady_rows_per_s"))
-        lines.append(
-            f"| {name} | {one['rows_per_s']:.0f} | {_cell(whole, 2)} | {_cell(one['steady_rows_per_s'])} | "
-            f"{_cell(steady, 2)} | {_cell(one['cpu_us_per_row'])} | {_cell(one.get('cpu_to_bare'), 2)} | "
-            f"{_cell(one.get('cpu_to_wire'), 2)} | {_cell(one['cpu_with_start_us_per_row'])} | "
-            f"{_cell(one.get('cpu_with_start_to_bare'), 2)} | {one['peak_mb']:.0f} | {one['start_s']:.2f} |"
-        )
+        lines.append(f"| {name} | " + " | ".join(_cell(one.get(key), digits) for key, digits in _COLUMNS) + " |")
     return "\n".join(lines)
 
 
-def _cell(value: float | None, digits: int = 0) -> str:
+def _cell(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
