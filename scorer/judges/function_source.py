@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType
 from typing import Any
 
 from scorer.errors import SpecError
@@ -70,24 +70,26 @@ def _at(module: Any, name: str) -> Any:
 def source_of(*functions: Callable[..., Any]) -> str:
     """16 hex digits of the functions' source, and of their defaults and what they close over as far as that is fixed.
 
-    Plain values, tuples and frozen sets of them, compiled patterns, enum members, functions (by the same rule) and
-    classes (by name) are fixed. A list, a dict and any other object may change while the judge is used, and is not
-    covered; nor is a global name, or what a function calls. Where no source is kept (a plain interactive session), the
-    compiled code counts.
+    Plain values, tuples and frozen sets of them, compiled patterns, enum members, functions (by the same rule; those
+    that are built in by name) and classes (by name) are fixed. A list, a dict and any other object may change while the
+    judge is used, and is not covered; nor is a global name, or what a function calls. Where no source is kept (a plain
+    interactive session), the compiled code counts.
     """
-    parts = [part for function in functions for part in _parts(function, ())]
+    parts = [part for function in functions for part in _parts(function, [])]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def _parts(function: Callable[..., Any], within: tuple[Callable[..., Any], ...]) -> Iterator[str]:
-    """What counts of a function; nothing of one that closes over itself, `within` its own values."""
-    if function in within:
+def _parts(function: Callable[..., Any], seen: list[Callable[..., Any]]) -> Iterator[str]:
+    """What counts of a function. Of one that was `seen` before, which may be within its own values, its number."""
+    if function in seen:
+        yield str(seen.index(function))
         return
+    seen.append(function)
     try:
         yield _source(function)
     except (OSError, TypeError):
         yield from _compiled(getattr(function, "__code__", None))
-    yield repr(list(_fixed(_values(function), (*within, function))))
+    yield repr(list(_fixed(_values(function), seen)))
 
 
 def _source(function: Callable[..., Any]) -> str:
@@ -110,6 +112,7 @@ def _compiled(code: CodeType | None) -> Iterator[str]:
 def _values(function: Callable[..., Any]) -> list[Any]:
     """The defaults of a function, and what it closes over."""
     values: list[Any] = list(getattr(function, "__defaults__", None) or ())
+    values += sorted((getattr(function, "__kwdefaults__", None) or {}).items())
     for cell in getattr(function, "__closure__", None) or ():
         try:
             values.append(cell.cell_contents)
@@ -118,20 +121,22 @@ def _values(function: Callable[..., Any]) -> list[Any]:
     return values
 
 
-def _fixed(values: Iterable[Any], within: tuple[Callable[..., Any], ...]) -> Iterator[Any]:
+def _fixed(values: Iterable[Any], seen: list[Callable[..., Any]]) -> Iterator[Any]:
     """Those of the values that cannot change, in a form whose `repr` is the same in every process."""
     for value in values:
         if isinstance(value, Enum):
-            yield str(value)
+            yield f"{type(value).__qualname__}.{value.name}", *_fixed([value.value], seen)
         elif isinstance(value, _PLAIN):
             yield value
         elif isinstance(value, tuple):
-            yield tuple(_fixed(value, within))
+            yield tuple(_fixed(value, seen))
         elif isinstance(value, frozenset):
-            yield sorted(map(repr, _fixed(value, within)))
+            yield sorted(map(repr, _fixed(value, seen)))
         elif isinstance(value, re.Pattern):
             yield value.pattern, value.flags
         elif isinstance(value, type):
             yield f"{value.__module__}.{value.__qualname__}"
+        elif isinstance(value, BuiltinFunctionType | MethodDescriptorType):
+            yield value.__qualname__, *_fixed([getattr(value, "__self__", None)], seen)
         elif isinstance(value, FunctionType):
-            yield tuple(_parts(value, within))
+            yield tuple(_parts(value, seen))

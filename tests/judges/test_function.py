@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Generator
 from enum import Enum
@@ -208,7 +210,11 @@ def over(value: Any) -> Callable[[Any], Any]:
         (re.compile("a"), re.compile("b")),
         (re.compile("a"), re.compile("a", re.IGNORECASE)),
         (Grade.LOW, Grade.HIGH),
+        (Enum("Grade", {"LOW": 1}).LOW, Enum("Grade", {"LOW": 2}).LOW),  # type: ignore[attr-defined]
         (int, float),
+        (math.sqrt, math.log),
+        (str.lower, str.upper),
+        (", ".join, "; ".join),
         (over(1), over(2)),
         (over(over(1)), over(over(2))),
     ],
@@ -221,6 +227,32 @@ def test_source_of_function_covers_what_it_closes_over_where_that_is_fixed(one: 
 @pytest.mark.parametrize(("one", "other"), [([1], [2]), ({"a": 1}, {}), (object(), object())])
 def test_source_of_function_does_not_cover_what_may_change_while_it_is_used(one: Any, other: Any) -> None:
     assert source_of(over(one)) == source_of(over(other))
+
+
+def test_source_of_function_covers_defaults_of_keyword_arguments() -> None:
+    def best(given: int) -> Callable[..., str]:
+        def judged(row: Any, *, top: int = given) -> str:
+            return f"{row['a']} {top}"
+
+        return judged
+
+    assert source_of(best(5)) == source_of(best(5)) != source_of(best(6))
+
+
+def test_source_of_function_that_is_closed_over_twice_a_level_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    get = inspect.getsource
+
+    def counted(function: Any) -> str:
+        reads.append(function)
+        return get(function)
+
+    monkeypatch.setattr(inspect, "getsource", counted)
+    one = over(0)
+    for _ in range(12):
+        one = over((one, one))
+    source_of(one)
+    assert len(reads) == 13
 
 
 def test_source_of_function_that_closes_over_itself() -> None:
