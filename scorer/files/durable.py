@@ -38,9 +38,8 @@ def publish(files: Sequence[Written], folders: Sequence[str] = ()) -> None:
         for one in files:
             with storage_errors(one.path):
                 os.replace(one.partial, one.path)
-    except BaseException:
-        discard(files)
-        raise
+    finally:
+        discard(files)  # also where the rename did nothing: both names may be one file already
     for folder in dict.fromkeys([*folders, *(os.path.dirname(one.path) for one in files)]):
         with storage_errors(folder):
             sync_folder(folder)

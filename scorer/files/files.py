@@ -88,8 +88,8 @@ class Files(Protocol):
         """Deletes a file; does nothing where it does not exist."""
         ...
 
-    def sweep(self, folder: str) -> None:
-        """Deletes the partial files in `folder` that a crash left."""
+    def sweep(self, folder: str, ending: str = "") -> None:
+        """Deletes the partial files in `folder` that a crash left: those of names that end so."""
         ...
 
     def drop_folder(self, folder: str) -> None:

@@ -101,7 +101,7 @@ class HubFiles:
     def delete(self, path: str) -> None:
         _refuse(path)
 
-    def sweep(self, folder: str) -> None:
+    def sweep(self, folder: str, ending: str = "") -> None:
         _refuse(folder)
 
     def drop_folder(self, folder: str) -> None:

@@ -145,8 +145,8 @@ class _Reread:
     def run(self, manifest: Manifest) -> None:
         manifest = replace(manifest, format=FORMAT)
         self._whole, self._edition = manifest.selection.whole, manifest.edition
-        for folder in (self._layout.out, self._layout.scores):
-            self._files.sweep(folder)
+        self._files.sweep(self._layout.out, ".json")
+        self._files.sweep(self._layout.scores)
         revision = manifest.open_revision
         begun = None if revision is None else revision.generation
         stocks = self._stocks(begun)

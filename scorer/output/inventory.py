@@ -74,7 +74,7 @@ class Inventory:
         `revision` is the generation of an unfinished retry: its segments are not yet in the sealed files.
         """
         layout, files = self._run.layout, self._run.files
-        files.sweep(layout.out)
+        files.sweep(layout.out, ".json")  # any other is a file that a command with `-o` writes there now
         files.sweep(layout.scores)
         self._sealed = layout.sealed_stems(files)
         for stem in files.folders(layout.segments):

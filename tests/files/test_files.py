@@ -163,8 +163,10 @@ class TestLocalFiles(FilesContract):
         return str(tmp_path)
 
     def test_sweep_deletes_the_bytes_themselves(self, files: Files, tmp_path: Path) -> None:
-        (tmp_path / f"{PARTIAL}x-1-0").write_bytes(b"left behind")
-        (tmp_path / "whole").write_bytes(b"x")
+        for name in (f"{PARTIAL}x.json-1-0", f"{PARTIAL}json.csv-1-1", "whole"):
+            (tmp_path / name).write_bytes(b"x")
+        files.sweep(str(tmp_path), ".json")
+        assert sorted(os.listdir(tmp_path)) == [f"{PARTIAL}json.csv-1-1", "whole"]
         files.sweep(str(tmp_path))
         assert os.listdir(tmp_path) == ["whole"]
 

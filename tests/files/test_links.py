@@ -27,6 +27,14 @@ def test_link_gives_a_second_name_that_outlives_the_first_and_is_replaced_alone(
     assert [os.listdir(tmp_path / name) for name in ("a", "b", "new")] == [[], ["old"], ["two"]]
 
 
+def test_link_of_a_name_that_the_file_has_already_leaves_no_third_one(tmp_path: Path) -> None:
+    files = LocalFiles()
+    replace(files, f"{tmp_path}/one", b"bytes")
+    for _ in range(2):
+        assert files.link(f"{tmp_path}/one", f"{tmp_path}/two")
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
 def test_link_does_nothing_where_the_file_system_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")

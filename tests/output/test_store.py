@@ -15,6 +15,7 @@ from support.outputs import Output, publish, result
 from support.stored_rows import complete, left
 
 from scorer.errors import StorageError
+from scorer.files.files import PARTIAL
 from scorer.files.local_files import LocalFiles
 from scorer.output import segment_writer
 
@@ -45,6 +46,18 @@ def test_store_scores_again_only_rows_not_flushed(tmp_path: Path) -> None:
         assert left(output) == {"a": [0, 1, 2, 4, 5, 6, 8, 9]}
 
     run(scenario())
+
+
+def test_store_start_deletes_what_a_kill_left_and_no_file_that_a_command_writes_beside_it(tmp_path: Path) -> None:
+    output = Output(tmp_path, 1)
+    list(output.store().work(output.shards))
+    out = Path(output.layout.out)
+    left_by_kill = [out / f"{PARTIAL}{name}-1-0" for name in ("run.json", "progress.json")]
+    written_now = [out / f"{PARTIAL}metrics.parquet-1-0", out / f"{PARTIAL}report"]
+    for path in (*left_by_kill, *written_now):
+        path.write_bytes(b"begun")
+    list(output.store().work(output.shards))
+    assert sorted(out.glob(f"{PARTIAL}*")) == written_now
 
 
 def test_store_holds_nothing_for_each_row_of_a_shard_without_results(tmp_path: Path) -> None:

@@ -193,7 +193,9 @@ def _status_fault(refusal: _Refusal) -> TransientError | RowError | SetupError:
     """The error by the status alone, where nothing else says more."""
     status, reply = refusal.status, refusal.reply
     if 300 <= status < 400:
-        target = refusal.place.quote(reply.headers.get("location", "nowhere"))
+        if "location" not in reply.headers:
+            return SetupError(f"{refusal.heard}. Check model.base_url ({refusal.place.base_url}).")
+        target = refusal.place.quote(reply.headers["location"])
         return SetupError(f"{refusal.url} redirects ({status}) to {target}; write the final address in model.base_url.")
     if status in (408, 409, 425) or status >= 500:
         # 408 may come after the model has begun, what a gateway says of its upstream also after it was done; any other
