@@ -30,9 +30,12 @@ TOLD_BYTES = 500_000_000
 """A first look at more bytes than these is announced, for it takes seconds."""
 
 
-def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
-    """The shards that `input.shards` matches. Raises InputError where it is none, or where a name is not UTF-8."""
-    if found := files.find(patterns):
+def find(files: Files, patterns: Sequence[str], besides: Sequence[str] = ()) -> list[Stat]:
+    """The shards that `input.shards` matches, without the files below the folders `besides`.
+
+    Raises InputError where it is none, or where a name is not UTF-8.
+    """
+    if found := _without(files.find(patterns), besides):
         if odd := [shown for stat in found if (shown := not_utf8(stat.path)) is not None]:
             raise InputError(
                 f"{odd[0]} has a name that is not UTF-8{f', and so have {len(odd) - 1} others' if odd[1:] else ''}. "
@@ -43,6 +46,19 @@ def find(files: Files, patterns: Sequence[str]) -> list[Stat]:
         f"input.shards = {', '.join(patterns)} matches no file. Give files (Parquet, .jsonl, .csv, .arrow), folders of "
         f"them, or globs.{_what_else(patterns)}"
     )
+
+
+def _without(found: Sequence[Stat], folders: Sequence[str]) -> list[Stat]:
+    """The files that are not below one of these folders."""
+    if not folders:
+        return list(found)
+    own = tuple(f"{_real_folder(folder)}/" for folder in folders)
+    real = {folder: f"{_real_folder(folder)}/" for folder in {os.path.dirname(stat.path) for stat in found}}
+    return [stat for stat in found if not real[os.path.dirname(stat.path)].startswith(own)]
+
+
+def _real_folder(path: str) -> str:
+    return path if "://" in path else os.path.realpath(path)
 
 
 def empty_entries(

@@ -31,7 +31,7 @@ from scorer.job.learned import Mean, learned
 from scorer.job.learned_prompts import learned_prompts
 from scorer.job.prompt_sample import PromptSample, read_sample
 from scorer.job.selecting import Asked
-from scorer.output.layout import stems
+from scorer.output.layout import result_folders, stems
 from scorer.types import Judge, Shard
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def estimate(
     `exact`, any number) every request is made and its tokens are counted. Beyond that, 20,000 rows are drawn with a
     fixed seed, and the total is estimated from the lengths of all rows. `counted` is another number than 100,000.
     """
-    found = find(files, plan.spec.input.shards)
+    found = find(files, plan.spec.input.shards, result_folders(plan.spec.output.path))
     earlier = learned(plan, files)
     empty = empty_entries(files, plan.spec.input.shards, found, earlier.forgotten)
     found = [stat for stat in found if not earlier.forgotten & {stat.path, *stat.also}]

@@ -14,6 +14,7 @@ from scorer.config.cost import Price
 from scorer.config.model_prices import batch_price, tier_prices
 from scorer.config.spec import Model
 from scorer.judges.criteria import are_tables, names_of
+from scorer.output.layout import REHEARSAL
 from scorer.rehearsal.batches.config import BatchConfig
 from scorer.rehearsal.config import RehearsalConfig
 from scorer.rehearsal.process import RehearsalProcess
@@ -138,5 +139,5 @@ def _against(tree: Mapping[str, Any], url: str, out: str, batches: BatchConfig) 
     else:
         changed["model"] = model(tree["model"])
     kept = {key: value for key, value in tree["output"].items() if key not in ("publish", "partition_by")}
-    changed["output"] = {**kept, "path": f"{out.rstrip('/')}-rehearsal"}
+    changed["output"] = {**kept, "path": out.rstrip("/") + REHEARSAL}
     return changed

@@ -17,7 +17,7 @@ from scorer.inputs.shards import empty_entries, find, first_look, linked, not_ta
 from scorer.job.forget import ALL, Choice, forget, remember, set_aside_shard
 from scorer.job.recovery import Say, load_or_rebuild
 from scorer.output.chunk_files import ChunkFiles
-from scorer.output.layout import Layout, stems
+from scorer.output.layout import Layout, result_folders, stems
 from scorer.output.located import kept, matched, without
 from scorer.output.manifest import Manifest, Revision, check_fingerprint, new_id, save
 from scorer.output.selection import ALL_ROWS
@@ -60,7 +60,7 @@ def open_manifest(
                 "output.path, or delete the folder if nothing in it is needed."
             )
         check_fingerprint(manifest, plan.fingerprint, plan.covers, layout.out)
-    found = find(files, plan.spec.input.shards)
+    found = find(files, plan.spec.input.shards, result_folders(layout.out))
     known = manifest.shards if manifest is not None else ()
     gone = manifest.forgotten if manifest is not None else ()
     fingerprint = manifest.fingerprint if manifest is not None else plan.fingerprint

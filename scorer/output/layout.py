@@ -28,6 +28,8 @@ from scorer.files.local_globs import MATCHED, MATCHED_ELSE
 from scorer.frozen import dataclass
 
 MANIFEST, PROGRESS, LOCK = "run.json", "progress.json", "lock"
+REHEARSAL = "-rehearsal"
+"""What `output.path` ends in for a rehearsal of the run."""
 _NAME = re.compile(r"g(\d{1,9})-w(\d{1,9})-(\d{1,18})-(\d{1,18})-(\d{1,18})(?:_(\d{1,18}))?\.parquet")
 
 
@@ -129,6 +131,17 @@ class ResultFiles:
         if stem in self.sealed:
             return [self.layout.sealed(stem)]
         return [self.layout.segment(segment) for segment in self.segments.get(stem, ())]
+
+
+def result_folders(out: str) -> tuple[str, ...]:
+    """The folders with Parquet files that a run writes below its output folder, and those of its rehearsal."""
+    run = out.rstrip("/").removesuffix(REHEARSAL)
+    layouts = Layout(run), Layout(run + REHEARSAL)
+    return tuple(
+        folder
+        for one in layouts
+        for folder in (one.scores, one.segments, one.selection, one.partial, one.canary, one.forgotten, one.damaged)
+    )
 
 
 def parse(stem: str, stat: Stat) -> Segment | None:

@@ -54,7 +54,8 @@ class JsonLines(TextFormat):
         if not rows:
             raise Unfinished("has no row yet")
         if not head.records:
-            raise ValueError(f"none of its first {head.rows:,} lines is a JSON object")
+            which = "its only line is no" if head.rows == 1 else f"none of its first {head.rows:,} lines is a"
+            raise ValueError(f"{which} JSON object{head.why}")
         return Contents(rows, given.rest(), json_types(head.records), shapes(head.records), ended=False)
 
     def schema(self, file: BinaryIO) -> pa.Schema:
@@ -102,6 +103,8 @@ class _Head:
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
         self.rows = self._size = 0
+        self.why = ""
+        """What is wrong with the first line, where it is no JSON."""
 
     @property
     def full(self) -> bool:
@@ -111,8 +114,11 @@ class _Head:
         self.rows += 1
         if line is not None:
             self._size += len(line)
-            if isinstance(record := parsed(line), dict):
+            record = parsed(line)
+            if isinstance(record, dict):
                 self.records.append(_exact(record, line) if any(map(_is_large, record.values())) else record)
+            elif isinstance(record, Invalid) and self.rows == 1:
+                self.why = f"; the first one {record.why}"
 
 
 def parsed(line: bytes) -> Any:

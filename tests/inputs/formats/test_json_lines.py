@@ -158,6 +158,8 @@ def test_json_lines_refuses_a_file_without_rows_as_unfinished(tmp_path: Path, da
 def test_json_lines_refuses_a_file_without_json_at_first_look(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none of its first 2 lines is a JSON object"):
         shard_of(written(tmp_path / "s.jsonl", b"id,text\n1,a\n"))
+    with pytest.raises(InputError, match=r"its only line is no JSON object; the first one is not UTF-8 \(byte 10\)"):
+        shard_of(written(tmp_path / "s.jsonl", '{"a": "caf\xe9"}\n'.encode("latin-1")))
     with pytest.raises(InputError, match="it is UTF-16; write it as UTF-8"):
         shard_of(written(tmp_path / "s.jsonl", '{"a": 1}\n'.encode("utf-16")))
 
