@@ -423,7 +423,7 @@ def test_start_waits_for_a_judge_that_is_not_up_yet(fails: str, tmp_path: Path) 
     [
         ("401", "does not accept the key: check the key of api_key_env or api_key_command"),
         ("402", "quota or credit is used up; top it up"),
-        ("403", "does not accept the key"),
+        ("403", "does not allow this: check the key of api_key_env or api_key_command, and whether its account may"),
         ("404", "Check model.base_url"),
         ("404_model", "model.name"),
         ("insufficient_quota", "quota or credit is used up; top it up"),

@@ -19,7 +19,7 @@ from scorer.client.http.connect_errors import hint, never_admitted, unreachable
 from scorer.client.http.connecting import CONNECT_S, NAME_S, tls_context
 from scorer.client.http.connection import EARLY
 from scorer.client.http.pool import KEPT_S
-from scorer.client.http.proxies import without_password
+from scorer.client.http.proxies import VARIABLES, without_password
 from scorer.client.http.raw_headers import RawHeaders
 from scorer.client.http.reply_reader import BODILESS, LARGEST_HEAD, NotDecoded, content_coding
 from scorer.client.http.session_line import SessionLine
@@ -238,6 +238,10 @@ def _failure(target: Target, body: _Body, error: Exception, *, billed: bool) -> 
     said = getattr(error, "message", None) or str(error)  # of a reply that is cut in its head, an object of aiohttp's
     why = printable_line(said or type(error).__name__) if isinstance(said, str) else "the server closed the connection"
     if body.line is None and not body.handed:
+        if target.origin.proxy is not None and _at_the_proxy(error):
+            proxy = without_password(target.origin.proxy)
+            unknown = f"Check {VARIABLES}, or except this host by NO_PROXY." if _hint(error) else None
+            return Unreachable(f"cannot reach the proxy {proxy} for {target.shown}: {why}", hint=unknown)
         return Unreachable(f"cannot reach {target.shown}: {why}", hint=_hint(error))
     line = body.line
     ended_by = None if line is None else line.ended_by
@@ -249,6 +253,11 @@ def _failure(target: Target, body: _Body, error: Exception, *, billed: bool) -> 
         silent=line is not None and not (line.heard or isinstance(ended_by, ssl.SSLError)),
         kept=line is not None and line.requests > 1,
     )
+
+
+def _at_the_proxy(error: Exception) -> bool:
+    """True where no connection was made, rather than no TLS over one: with a proxy, that is one to the proxy."""
+    return isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError)
 
 
 def _hint(error: Exception) -> str | None:
@@ -264,7 +273,4 @@ def _proxy_refused(target: Target, error: aiohttp.ClientHttpProxyError) -> Setup
     said = f"the proxy {proxy} answered {error.status} {message} when asked for {target.shown}".rstrip()
     if error.status in (408, 425, 429) or error.status >= 500:
         return Unreachable(said)
-    return SetupError(
-        f"{said}. Check the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (name and password included), "
-        "or except this host by NO_PROXY."
-    )
+    return SetupError(f"{said}. Check {VARIABLES} (name and password included), or except this host by NO_PROXY.")

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from scorer.errors import SetupError
 
+VARIABLES = "the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+
 
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for an address; None where there is none, or `no_proxy` excepts it.
@@ -39,6 +41,5 @@ def _checked(proxy: str) -> str:
         pass
     raise SetupError(
         f"The environment names the proxy {without_password(proxy)}, which is no address such as http://proxy:3128. "
-        "SOCKS is not spoken. Check the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or except the "
-        "judge's host by NO_PROXY."
+        f"SOCKS is not spoken. Check {VARIABLES}, or except the judge's host by NO_PROXY."
     )

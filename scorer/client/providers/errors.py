@@ -39,7 +39,7 @@ _QUOTA = frozenset(
         "account_deactivated",
     }
 )
-_KEY = frozenset({"invalid_api_key", "invalid_authentication", "authentication_error", "permission_error"})
+_KEY = frozenset({"invalid_api_key", "invalid_authentication", "authentication_error"})
 _NO_MODEL = frozenset(
     {"model_not_found", "invalid_model", "deploymentnotfound", "unknown_model", "model_not_available"}
 )
@@ -173,10 +173,15 @@ def _request_fault(refusal: _Refusal) -> RowError | SetupError | None:
         return SetupError(f"{heard}. Change model.tier, or leave it out.")
     if refusal.says(_FILTERED, (400, 403), _FILTERED_WORDS):
         return Refused(refusal.words)
-    if status in (401, 403) or said.codes & _KEY:
+    if status == 401 or said.codes & _KEY:
         return SetupError(
             f"{heard}. {refusal.place.base_url} does not accept the key: check the key of api_key_env or "
             "api_key_command."
+        )
+    if status == 403:
+        return SetupError(
+            f"{heard}. {refusal.place.base_url} does not allow this: check the key of api_key_env or api_key_command, "
+            "and whether its account may use model.name from this place."
         )
     if status == 413 or refusal.says(_TOO_LONG, (400, 422), _TOO_LONG_WORDS):
         return TooLong(refusal.words)

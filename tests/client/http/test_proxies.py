@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import socket
 from pathlib import Path
 
 import aiohttp
@@ -63,6 +64,36 @@ async def test_transport_refuses_a_proxy_that_it_cannot_use(proxy: str, monkeypa
         with pytest.raises(SetupError, match=r"names the proxy .* ALL_PROXY") as caught:
             await wire.post(Call("http://judge.invalid/v1", b"{}"))
     assert SECRET not in str(caught.value)
+
+
+async def test_a_proxy_that_is_not_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async with server(answer) as url:
+        gone = url.partition("/v1")[0]
+    monkeypatch.setattr(proxies, "proxy_for", lambda _: gone.replace("://", f"://me:{SECRET}@"))
+    for scheme in ("http", "https"):
+        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+            with pytest.raises(Unreachable) as caught:
+                await wire.post(Call(f"{scheme}://judge.invalid/v1", b"{}"))
+        assert f"cannot reach the proxy {gone} for {scheme}://judge.invalid/v1: " in str(caught.value)
+        assert SECRET not in str(caught.value)
+        assert not caught.value.billed
+
+
+async def test_a_proxy_of_an_unknown_name_is_a_matter_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", unknown)
+    monkeypatch.setattr(proxies, "proxy_for", lambda _: "http://proxy.invalid:3128")
+    async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        with pytest.raises(Unreachable, match="cannot reach the proxy") as caught:
+            await wire.post(Call("http://judge.invalid/v1", b"{}"))
+    assert caught.value.hint is not None
+    assert "HTTPS_PROXY" in caught.value.hint
+    assert "model.base_url" not in caught.value.hint
 
 
 @pytest.mark.parametrize(
