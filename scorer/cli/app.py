@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from scorer import __version__
 from scorer.cli.commands import COMMANDS
 from scorer.cli.plain_run import plain_run
-from scorer.cli.stdio import end_streams, hold_streams, to_stderr
+from scorer.cli.stdio import end_streams, hold_streams, not_written, to_stderr
 from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
 from scorer.processes.file_limit import LEAST, raise_file_limit
@@ -105,6 +105,12 @@ def _called(tokens: list[str]) -> int:
     except CycloptsError as error:
         asked = " ".join(["scorer", *(token for token in tokens[:1] if token in COMMANDS)])
         raise SpecError([f"{_wrong_use(error, asked)} See: {asked} --help"]) from None
+    except (OSError, SystemExit) as error:
+        if tokens and {"--help", "-h", "--version"}.isdisjoint(tokens):
+            raise
+        if isinstance(error, SystemExit):  # cyclopts prints help and version through rich, whose reader has gone
+            return 0
+        raise not_written(error) from None
 
 
 def _wrong_use(error: CycloptsError, command: str) -> str:

@@ -65,10 +65,15 @@ def escaped_to_stdout(text: str) -> None:
         _to_nowhere(sys.stdout)
     except (OSError, ValueError) as error:
         _to_nowhere(sys.stdout)
-        raise StorageError(
-            f"The answer could not be written to standard output ({getattr(error, 'strerror', None) or error}). What "
-            "the command did is done; free some space, or write the answer elsewhere."
-        ) from error
+        raise not_written(error) from error
+
+
+def not_written(error: OSError | ValueError) -> StorageError:
+    """The error of an answer that standard output did not take."""
+    return StorageError(
+        f"The answer could not be written to standard output ({getattr(error, 'strerror', None) or error}). What "
+        "the command did is done; free some space, or write the answer elsewhere."
+    )
 
 
 def end_streams() -> None:

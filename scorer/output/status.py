@@ -102,7 +102,8 @@ def within_share(found: Status, most: float, advice: str | None = None) -> Statu
         names = ", ".join(f"{name} {count}" for name, count in found.errors.items())
         raise TooManyFailed(
             f"{found.failed} of {found.rows} rows failed ({names}), more than limits.max_failed_share = {most:g} "
-            "allows. Every row is stored; see the columns error and error_detail of the scores. "
+            "allows. Every row is stored; `scorer show OUT --failed` says why each failed, as do the columns error and "
+            "error_detail of the scores. "
             f"{advice or advice_on(found.errors)} Or raise the share."
         )
     return found

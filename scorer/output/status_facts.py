@@ -71,7 +71,7 @@ def status_facts(s: Status) -> Iterator[tuple[str, str]]:
 
 def _tokens(s: Status) -> str:
     if not s.requests:
-        return "none: no request was sent"  # recorded replies, or rows that cannot be asked
+        return "none: no request was billed"  # recorded replies, or rows that cannot be asked
     reasoning = f" ({s.reasoning_tokens:,} reasoning)" if s.reasoning_tokens else ""
     more = f", up to {s.maybe_billed_tokens:,} more possibly billed" if s.maybe_billed_tokens else ""
     return (

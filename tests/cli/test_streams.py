@@ -228,6 +228,19 @@ def test_commands_end_quietly_without_a_reader_and_report_a_lost_answer(
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("asked", ["", "--help", "run --help", "--version"])
+def test_help_reports_a_full_disk_and_ends_quietly_without_a_reader(asked: str) -> None:
+    command = " ".join([*COMMAND, asked])
+    for shell, code, message in (
+        (f"{command} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
+        (f"{command} >/dev/full", 7, "could not be written to standard output"),
+    ):
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=PATIENCE_S)
+        assert (done.returncode, bool(done.stderr)) == (code, bool(message)), done
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 # --- the three lines --------------------------------------------------------------------------------------------------
 
 SNAPSHOT = Snapshot(

@@ -52,11 +52,11 @@ def test_status_counts_rows_of_segments_and_sealed_files_and_ledger_cost(tmp_pat
     run(scenario())
 
 
-def test_status_says_that_no_request_was_sent(tmp_path: Path) -> None:
+def test_status_says_that_no_request_was_billed(tmp_path: Path) -> None:
     async def scenario() -> None:
         output = Output(tmp_path, 2)
         await output.score({0: range(2)})
-        assert dict(status_facts(stands(output)))["tokens"] == "none: no request was sent"
+        assert dict(status_facts(stands(output)))["tokens"] == "none: no request was billed"
         await output.pay(1)
         assert dict(status_facts(stands(output)))["tokens"] == "10 in (1 cached), 2 out, in 1 request"
 
