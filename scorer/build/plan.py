@@ -19,7 +19,7 @@ from scorer.build.row_metrics import measured
 from scorer.build.stop_checks import stop_columns, stop_problems
 from scorer.config.fingerprint import covered, fingerprint
 from scorer.config.loader import parse
-from scorer.config.messages import shown
+from scorer.config.messages import did_you_mean, shown
 from scorer.config.spec import Spec
 from scorer.engine import engine
 from scorer.engine.judging import SingleRequestJudge
@@ -129,6 +129,7 @@ def make_judge(spec: Spec, prompt: str | None) -> Judge:
             raise SpecError(
                 [
                     f"judge.{name} = {shown(name, options[name])} is not an option of kind = {kind!r}. Known: {known}."
+                    f"{did_you_mean(name, names)}"
                     for name in unknown
                 ]
             )

@@ -7,6 +7,7 @@ imported once the cycle collector is tuned, and not for a plain `scorer run FILE
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -115,8 +116,10 @@ def _called(tokens: list[str]) -> int:
 
 def _wrong_use(error: CycloptsError, command: str) -> str:
     """What is wrong with the arguments of a command; for one that is missing, what it is."""
-    from cyclopts import MissingArgumentError
+    from cyclopts import MissingArgumentError, UnusedCliTokensError
 
+    if isinstance(error, UnusedCliTokensError):
+        return f"{command} takes fewer arguments: leave out {shlex.join(error.unused_tokens or ())}."
     if not isinstance(error, MissingArgumentError) or error.argument is None:
         return str(error)
     name = error.keyword or error.argument.name

@@ -145,12 +145,17 @@ def _suggestion(loc: Sequence[Any]) -> str:
         ("metrics",): Metrics, ("output",): Output, ("model", "price"): Price, ("model", "batch"): BatchOptions,
     }  # fmt: skip
     section = known.get(tuple(part for part in loc[:-1] if isinstance(part, str)))
+    names = sorted(section.model_fields) if section is not None else []
+    hint = did_you_mean(str(loc[-1]), names)
+    return f"{hint} Known here: {', '.join(names)}." if names else hint
+
+
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """A question with the most similar of `names`, after a space; empty where none is similar."""
     import difflib  # for mistakes alone
 
-    names = sorted(section.model_fields) if section is not None else []
-    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"{hint} Known here: {', '.join(names)}." if names else hint
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 # --- the spec without its invalid keys --------------------------------------------------------------------------------

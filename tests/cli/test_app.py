@@ -58,6 +58,7 @@ def _help(command: str) -> list[str]:
         (["agree", "out", "--score"], "scorer agree: --score needs a value. A column of scores; "),
         (["run"], "scorer run needs RUN_FILE. The run file; "),
         (["run", "x.toml", "--nonsense"], "Unknown option: --nonsense."),
+        (["run", "x.toml", "a b"], "scorer run takes fewer arguments: leave out 'a b'."),
     ],
 )
 def test_what_is_missing_is_said_with_its_meaning(

@@ -52,5 +52,5 @@ def test_check_reports_unknown_judge_option_with_known_ones(kind: str) -> None:
         check(tree)
     (problem,) = caught.value.problems
     assert problem.startswith(f"judge.sample = 3 is not an option of kind = '{kind}'. Known: ")
-    assert "samples" in problem
+    assert problem.endswith("Did you mean samples?")
     assert "temperature" not in problem
