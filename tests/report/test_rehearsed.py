@@ -106,3 +106,12 @@ def test_pace_is_that_of_the_last_snapshot_before_the_last_rows_were_begun() -> 
     short = Steady()
     short.see(over)
     assert short.snapshot == over
+
+
+def test_rows_that_are_all_begun_at_once_show_the_most_requests_in_flight() -> None:
+    short = Steady()
+    for in_flight, use in ((40, 0.4), (70, 0.7), (0, 0.0)):
+        short.see(replace(SEEN, rows=1000 - in_flight, in_flight=in_flight, use={**SEEN.use, "concurrency": use}))
+    assert short.snapshot is not None
+    lines = rehearsed_lines(rehearsed(short.snapshot, ended()), 80)
+    assert any("requests in flight" in line and "70 %  70 of 100" in line for line in lines)

@@ -28,12 +28,15 @@ class Steady:
     def __init__(self) -> None:
         self._steady: Snapshot | None = None
         self._last: Snapshot | None = None
+        self._busiest: Snapshot | None = None
         self._history: list[Sample] = []
 
     def see(self, snapshot: Snapshot) -> None:
         """Takes a snapshot of the run."""
         self._last = snapshot
         self._history = list(snapshot.history)
+        if self._busiest is None or snapshot.in_flight > self._busiest.in_flight:
+            self._busiest = snapshot
         if (
             snapshot.state == "running"
             and snapshot.rows
@@ -43,9 +46,18 @@ class Steady:
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The snapshot, with the history of the whole run; None where there was none."""
+        """The snapshot, with the history of the whole run; None where there was none.
+
+        Where all rows were begun at once, the last one comes after them: it has the most requests in flight instead.
+        """
         found = self._steady or self._last
-        return None if found is None else replace(found, history=self._history)
+        if found is None or self._busiest is None:
+            return None
+        if self._steady is None:
+            most = self._busiest
+            use = found.use | ({"concurrency": most.use["concurrency"]} if "concurrency" in most.use else {})
+            found = replace(found, in_flight=most.in_flight, use=use)
+        return replace(found, history=self._history)
 
 
 @dataclass(frozen=True, slots=True)
