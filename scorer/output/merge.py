@@ -41,6 +41,8 @@ class Cursor:
             columns = [name for name, today in named if today in columns]
         self._batches = seg.batches(parquet, size=size, columns=columns)
         self._rest: pa.Table | None = None
+        self.portion_bytes = 0
+        """The bytes of the loaded portion, also of those of its rows that were returned."""
         self._unread: int = parquet.metadata.num_rows
 
     def loaded(self) -> int | None:
@@ -53,6 +55,7 @@ class Cursor:
             if batch is None:
                 return None
             self._rest = pa.Table.from_batches([batch])
+            self.portion_bytes = batch.get_total_buffer_size()
             self._unread -= batch.num_rows
         if not self._unread:
             self.close()
@@ -109,8 +112,8 @@ def merge(
                     loaded = cursor.loaded()
                 if loaded is not None:
                     stop = min(stop, max(loaded, start + 1))
-            while stop > start + 1 and sum(cursor.bytes_below(stop) for cursor, _ in cursors) > seg.WINDOW_BYTES:
-                stop = start + (stop - start) // 2
+            if sum(cursor.portion_bytes for cursor, _ in cursors) > seg.WINDOW_BYTES:
+                stop = _bounded(cursors, start, stop)
             width = stop - start
             yield start, stop, _window(cursors, stop, schema)  # held by no name while the next one is made
             for cursor, last in cursors:
@@ -121,6 +124,13 @@ def merge(
     finally:
         for cursor, _ in cursors:
             cursor.close()
+
+
+def _bounded(cursors: Sequence[tuple[Cursor, int]], start: int, stop: int) -> int:
+    """The end of the window, or so much less that its rows have `WINDOW_BYTES` or are one."""
+    while stop > start + 1 and sum(cursor.bytes_below(stop) for cursor, _ in cursors) > seg.WINDOW_BYTES:
+        stop = start + (stop - start) // 2
+    return stop
 
 
 def _window(cursors: Sequence[tuple[Cursor, int]], stop: int, schema: pa.Schema) -> pa.Table:

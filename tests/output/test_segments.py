@@ -118,7 +118,7 @@ def test_a_small_file_has_counts_and_statistics_for_publishers_alone(
 ) -> None:
     rows = 30
     results = [result(SHARD, n, error="Refused" if n % 3 == 0 else None) for n in range(rows)]
-    monkeypatch.setattr(seg, "SMALL_BYTES", table(*results).nbytes + small)
+    monkeypatch.setattr(seg, "SMALL_BYTES", table(*results).get_total_buffer_size() + small)
     path, _, _ = segment(tmp_path, results)
     group = pq.read_metadata(path).row_group(0)
     columns = [group.column(index) for index in range(group.num_columns)]
