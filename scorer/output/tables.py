@@ -25,6 +25,8 @@ PIECE_BYTES = 4 * 1024 * 1024
 """About so much text of results becomes one table: a row group of a segment."""
 SHOWN = 80
 """Characters of a value that an error quotes."""
+REPEATED, REPEATED_ROWS = {pa.string(): str, pa.int32(): int, pa.int64(): int}, 64
+"""The types of columns that often repeat one value, the class of such a value, and how many of them gain by it."""
 _NUMBER = attrgetter("row.number")
 Measure = Callable[[Sequence[Result]], Mapping[str, Sequence[float | None]]]
 """Automatic metrics of some rows: a column for each `metric_<name>`."""
@@ -221,9 +223,18 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     if (whole := owned(kind)) != kind:
         return _array(values, whole).cast(kind)
     try:
+        if _is_repeated(values, kind):
+            return pa.repeat(pa.scalar(values[0], kind), len(values))
         return pa.array(values, type=kind)
     except UnicodeEncodeError:  # a lone surrogate, which JSON can hold and UTF-8 cannot
         return pa.array([_valid(value) for value in values], type=kind)
+
+
+def _is_repeated(values: list[Any], kind: pa.DataType) -> bool:
+    """Whether a column of texts or whole numbers holds one value alone, as half of them do."""
+    if len(values) < REPEATED_ROWS or values[0] is not values[-1]:
+        return False
+    return values[0].__class__ is REPEATED.get(kind) and values.count(values[0]) == len(values)
 
 
 def _valid(value: Any) -> Any:
