@@ -81,6 +81,7 @@ class SegmentWriter(PeriodicService):
         self._all_at = float("-inf")  # when all was written last: what is gathered came later
         self._copies: list[Result] = []  # gathered once the rows that they were copied from are in a segment
         self._held = self._held_bytes = 0  # results that are not yet in a segment
+        self._look_rows, self._look_bytes = flush_rows, FLUSH_BYTES  # so many of them are a flush, or fill the store
         self.full = False
         """Two flushes' worth of results wait to be written: of rows, or of their bytes."""
         self._room = asyncio.Event()
@@ -128,9 +129,8 @@ class SegmentWriter(PeriodicService):
         self._held += 1
         self._held_bytes += size
         self.counts.note(result)
-        if self._held >= self._flush_rows or self._held_bytes >= FLUSH_BYTES:
-            self.wake()
-            self._note_full()
+        if self._held >= self._look_rows or self._held_bytes >= self._look_bytes:
+            self._look()
 
     def _gather(self, result: Result, size: int) -> None:
         row = result.row
@@ -140,8 +140,12 @@ class SegmentWriter(PeriodicService):
         gathered.results.append(result)
         gathered.size += size
 
-    def _note_full(self) -> None:
+    def _look(self) -> None:
+        """Begins a flush where one is due, and notes whether the store is full. Until that changes none is needed."""
+        if due := self._due:
+            self.wake()
         self.full = self._held >= 2 * self._flush_rows or self._held_bytes >= 2 * FLUSH_BYTES
+        self._look_rows, self._look_bytes = (1 + due) * self._flush_rows, (1 + due) * FLUSH_BYTES
 
     @property
     def _due(self) -> bool:
@@ -207,7 +211,7 @@ class SegmentWriter(PeriodicService):
             for result in self._copies[:copies]:
                 self._gather(result, size_of(result))
             del self._copies[:copies]
-            if copies and self._due:
+            if self._due:  # what came meanwhile has called for a flush, which this one was not
                 self.wake()
 
     async def _flush_bunch(self, keys: Sequence[_Key]) -> list[Exception]:
@@ -244,7 +248,7 @@ class SegmentWriter(PeriodicService):
         """Results that are on disk. Raises TooManyFailed, as `UnfitRows.note`."""
         self._held -= len(gathered.results)
         self._held_bytes -= gathered.size
-        self._note_full()
+        self._look()
         stored = [result for part in parts for result in part.results]
         if isinstance(written, Segment):
             self._hooks.written(state, written, stored)
