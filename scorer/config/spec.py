@@ -26,7 +26,7 @@ Path = Annotated[Text, Field(pattern=r"^[^\x00]*$"), AfterValidator(os.path.expa
 def _moment(text: str) -> str:
     """The text of a moment; ValueError where it is none. A moment that has passed is one: a run resumes after it."""
     if not is_moment(text):
-        raise ValueError('give "07:00" (the next one) or ISO 8601, "2026-12-01T07:00"')
+        raise ValueError('is no time: give "07:00" (the next one) or ISO 8601, "2026-12-01T07:00"')
     return text
 
 
