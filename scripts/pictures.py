@@ -128,6 +128,7 @@ def drawn(halfway: list[str], end: list[str]) -> str:
     svg = console.export_svg(title="scorer", theme=MONOKAI, unique_id="terminal")
     svg = re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.DOTALL)
     svg = svg.replace("Fira Code, monospace", "Menlo, Consolas, DejaVu Sans Mono, monospace")
+    svg = svg.replace(' clip-path="url(#terminal-clip-terminal)"', "")  # it cuts what hangs below the last line
     return "\n".join(text.rstrip() for text in svg.splitlines()) + "\n"
 
 
