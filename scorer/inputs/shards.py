@@ -10,6 +10,7 @@ from glob import has_magic
 
 import pyarrow as pa
 
+from scorer.counted import counted
 from scorer.errors import InputError
 from scorer.files.filenames import not_utf8
 from scorer.files.files import Files, Stat
@@ -26,6 +27,8 @@ from scorer.types import Shard
 SETTLED_S = 10.0
 """A file of a format without an end mark counts as finished once it is unchanged for so many seconds."""
 
+_RESULT_COLUMNS = frozenset({"judge", "method", "attempts", "answered_s", "finished_at", "generation"})
+"""Columns that a file of results has, and hardly another."""
 TOLD_BYTES = 500_000_000
 """A first look at more bytes than these is announced, for it takes seconds."""
 
@@ -141,6 +144,7 @@ def first_look(
     shards: list[Shard] = []
     problems: list[str] = []
     left_out: list[str] = []
+    results: list[str] = []
     if alone and settled and (pause_s := _settling_s(stats)):
         say(f"Waiting {pause_s:.0f} s: {stats[0].path} changed just now, and may still be written.")
         time.sleep(pause_s)
@@ -160,6 +164,8 @@ def first_look(
         except InputError as error:
             problems.append(str(error))
             continue
+        if _RESULT_COLUMNS.issubset(found.schema.names):
+            results.append(stat.path)
         mistakes = _column_mistakes(stat.path, found, wanted, kept, where or "")
         problems += mistakes
         types = "" if mistakes else kept_types(found.schema, kept)
@@ -168,6 +174,11 @@ def first_look(
         problems += left_out
     if problems:
         raise InputError("\n".join(problems))
+    if results:
+        say(
+            f"The input has {counted(len(results), 'file')} with results of another run of scorer, such as {results[0]}. "
+            "Where they are not meant, stop, and take them out of input.shards."
+        )
     return FirstLook(tuple(shards), tuple(left_out))
 
 

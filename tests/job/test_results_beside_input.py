@@ -46,8 +46,13 @@ def test_a_run_does_not_score_the_results_of_its_rehearsal(tmp_path: Path) -> No
 def test_results_of_another_run_are_input_where_they_are_named(tmp_path: Path) -> None:
     run = Run(tmp_path, 3, keep=["response"])
     run.run()
+    assert not [said for said in run.said if "results" in said]
     run.patterns, run.out = [f"{run.out}/scores/*.parquet"], f"{tmp_path}/second"
     assert run.run().rows == 3
+    (told,) = [said for said in run.said if "results" in said]
+    assert told.startswith(
+        f"The input has 1 file with results of another run of scorer, such as {tmp_path}/out/scores/"
+    )
 
 
 def test_results_in_a_bucket_are_left_out_by_their_folder() -> None:
