@@ -10,6 +10,7 @@ from scorer.cli.answers import answer
 from scorer.cli.options import Json, RunFile, Sets
 from scorer.cli.run_file import tree_of
 from scorer.cli.stdio import to_stderr
+from scorer.counted import counted
 from scorer.errors import BatchesOut, SpecError
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ def _exported(run_file: str, by_hand: ByHand) -> str:
 
 
 def _imported(by_hand: ByHand) -> str:
-    said = [f"{by_hand.given_up:,} rows returned."] if by_hand.give_up else [f"{by_hand.taken:,} results taken."]
+    done = counted(by_hand.given_up, "row") if by_hand.give_up else counted(by_hand.taken, "result")
+    said = [f"{done} {'returned' if by_hand.give_up else 'taken'}."]
     if by_hand.before:
         said.append(f"{by_hand.before:,} were taken before.")
     if by_hand.left.out:
-        said.append(f"{by_hand.left.out:,} exports with {by_hand.left.rows:,} rows are still out.")
+        said.append(f"Still out: {counted(by_hand.left.out, 'export')} with {counted(by_hand.left.rows, 'row')}.")
     return " ".join(said)

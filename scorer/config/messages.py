@@ -154,7 +154,7 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
     """A question with the most similar of `names`, after a space; empty where none is similar."""
     import difflib  # for mistakes alone
 
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     return f" Did you mean {close[0]}?" if close else ""
 
 

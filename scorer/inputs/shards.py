@@ -176,8 +176,8 @@ def first_look(
         raise InputError("\n".join(problems))
     if results:
         say(
-            f"The input has {counted(len(results), 'file')} with results of another run of scorer, such as {results[0]}. "
-            "Where they are not meant, stop, and take them out of input.shards."
+            f"The input has {counted(len(results), 'file')} with results of another run, such as {results[0]}. Where "
+            "they are not meant, stop, and take them out of input.shards."
         )
     return FirstLook(tuple(shards), tuple(left_out))
 

@@ -6,6 +6,7 @@ from dataclasses import field
 
 from scorer.batch.by_hand import END, HandExchange, Sorted, sort_results
 from scorer.batch.open_chunks import OpenChunk
+from scorer.counted import counted
 from scorer.errors import BatchesOut, SpecError
 from scorer.frozen import dataclass
 from scorer.job.batch_collecting import Collecting
@@ -74,8 +75,8 @@ class ByHand:
             self.taken, self.before, self.nobodys = found.taken, found.before, dict(found.nobodys)
             for path, count in found.nobodys.items():
                 state.opened.say(
-                    f"{path}: {count:,} results belong to no export of this run, {found.example[path]} for one. They "
-                    "are not taken."
+                    f"{path}: {counted(count, 'result')} of no export of this run, such as {found.example[path]}, not "
+                    "taken."
                 )
             for nonce, file in found.of.items():
                 await state.opened.offload(state.files.write_results, nonce, file)

@@ -115,7 +115,7 @@ def test_result_that_belongs_to_nobody_is_said_and_not_taken(tmp_path: Path) -> 
     hand = run.by_hand(results=(run.answered(own, foreign),), complete=True)
     assert hand.taken == 10
     assert list(hand.nobodys.values()) == [10]
-    assert any("10 results belong to no export of this run" in said for said in run.said)
+    assert any("10 results of no export of this run" in said for said in run.said)
     run.exact()
 
 

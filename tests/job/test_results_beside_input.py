@@ -50,9 +50,7 @@ def test_results_of_another_run_are_input_where_they_are_named(tmp_path: Path) -
     run.patterns, run.out = [f"{run.out}/scores/*.parquet"], f"{tmp_path}/second"
     assert run.run().rows == 3
     (told,) = [said for said in run.said if "results" in said]
-    assert told.startswith(
-        f"The input has 1 file with results of another run of scorer, such as {tmp_path}/out/scores/"
-    )
+    assert told.startswith(f"The input has 1 file with results of another run, such as {tmp_path}/out/scores/")
 
 
 def test_results_in_a_bucket_are_left_out_by_their_folder() -> None:
