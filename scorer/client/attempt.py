@@ -82,7 +82,8 @@ class Attempts:
         if spent.turn is not None and not spent.turn.sent():
             limits.settle(permit, _NOTHING)
             raise Expired
-        spent.sent(asked_at := clock())
+        spent.sent_at = sent_at = asked_at = clock()
+        spent.attempts += 1
         permit.task = task = asyncio.current_task(self._loop)
         assert task is not None
         cancels = task.cancelling()
@@ -126,7 +127,7 @@ class Attempts:
         except TransientError as error:
             _drop(reply)
             if isinstance(error, Unreachable) and not error.billed and hint is None:  # nor did a turn before it go out
-                spent.unsent()
+                spent.unsent += 1
             if isinstance(error, Unreachable) and not fresh and self._was_stale(endpoint, error, asked_at):
                 outcome = _NOTHING
                 raise AskAnother(error.detail, billed=False) from None
@@ -155,7 +156,7 @@ class Attempts:
             if isinstance(cancelled, Unsent):
                 outcome = _NOTHING
                 if hint is None:
-                    spent.unsent()
+                    spent.unsent += 1
             if permit.left and task.uncancel() <= cancels:
                 raise Interrupted("draining: the reply to this row's request did not come") from None
             if isinstance(cancelled, Unsent):  # asyncio.timeout knows its own cancellation by the class
@@ -167,7 +168,7 @@ class Attempts:
             raise
         finally:
             ended_at = clock()
-            spent.over(ended_at, outcome.usage, outcome.cost_pico)
+            spent.ended.append((sent_at, ended_at, outcome.usage, outcome.cost_pico))
             limits.settle(permit, outcome)
         latency_s = ended_at - permit.admitted_at
         self._deadline.answered(latency_s)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from scorer.client.repeated_replies import DuplicateReplies
@@ -12,18 +14,23 @@ from scorer.usage import Spent, Usage
 if TYPE_CHECKING:
     from scorer.client.cache_leaders import Turn
 
+Ended = tuple[float, float, Usage | None, int | None]
+"""An attempt that ended: when it went out, when it ended, its usage and its cost in pico-dollars, None where unknown."""
+
 
 @dataclass(slots=True, eq=False)
 class Meter:
-    """Attempts, seconds, tokens and cost of one request, added up over its attempts."""
+    """The attempts of one request, and what tells how the next one is made. `read` sums them up."""
 
     clock: Callable[[], float]
     since: float
-    """When it last began to wait or to be answered."""
+    """When the request came."""
     sent_at: float
     """When the last attempt went out; before the first, when the request came."""
     attempts: int = 0
     """All that were begun, with those whose request was not sent in the end."""
+    unsent: int = 0
+    """Attempts whose request was never written whole: no connection was made, or it ended before."""
     cut: bool = False
     """A reply was waited for no longer than the learned deadline."""
     fresh: bool = False
@@ -32,44 +39,30 @@ class Meter:
     """Of which endpoint, the id of a reply that may have been another's."""
     turn: Turn | None = None
     """Its turn to read a cached prefix, or to write it."""
-    _first_sent_at: float | None = None
-    _out: int = 0
-    _unsent: int = 0
-    _waited_s: float = 0.0
-    _answered_s: float = 0.0
-    _usage: Usage | None = None
-    _cost_pico: int | None = None
-
-    def sent(self, now: float) -> None:
-        """An attempt goes out; of several at once, hedged ones, only the first begins another time."""
-        self.sent_at = now
-        if self._first_sent_at is None:
-            self._first_sent_at = now
-        self.attempts += 1
-        if self._out == 0:
-            self._waited_s += now - self.since
-            self.since = now
-        self._out += 1
+    ended: list[Ended] = field(default_factory=list)
 
     @property
     def asking_s(self) -> float:
-        """Seconds since the first attempt went out; 0 where none did."""
-        return 0.0 if self._first_sent_at is None else self.clock() - self._first_sent_at
-
-    def unsent(self) -> None:
-        """An attempt ends whose request was never written whole: no connection was made, or it ended before."""
-        self._unsent += 1
-
-    def over(self, now: float, usage: Usage | None, cost_pico: int | None) -> None:
-        """An attempt ended. None where its usage or its cost is unknown, or it has none."""
-        if usage is not None:
-            self._usage = usage if self._usage is None else self._usage + usage
-        if cost_pico is not None:
-            self._cost_pico = (self._cost_pico or 0) + cost_pico
-        self._out -= 1
-        if self._out == 0:
-            self._answered_s += now - self.since
-            self.since = now
+        """Seconds since the first of the attempts that ended went out; 0 where none ended."""
+        now = self.clock()
+        return now - min((sent_at for sent_at, *_ in self.ended), default=now)
 
     def read(self) -> Spent:
-        return Spent(self.attempts - self._unsent, self._waited_s, self._answered_s, self._usage, self._cost_pico)
+        """What the attempts took. Seconds in which several were out, hedged ones, count once."""
+        waited_s, answered_s, at = 0.0, 0.0, self.since
+        usage: Usage | None = None
+        cost_pico: int | None = None
+        if len(self.ended) > 1:
+            self.ended.sort(key=itemgetter(0))
+        for sent_at, ended_at, used, cost in self.ended:
+            if sent_at > at:
+                waited_s += sent_at - at
+                at = sent_at
+            if ended_at > at:
+                answered_s += ended_at - at
+                at = ended_at
+            if used is not None:
+                usage = used if usage is None else usage + used
+            if cost is not None:
+                cost_pico = cost if cost_pico is None else cost_pico + cost
+        return Spent(self.attempts - self.unsent, waited_s, answered_s, usage, cost_pico)

@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._poll: Callable[[float], object] | None = None
 
-    def ask(self, request: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    def ask(self, request: bytes, due: float, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Writes a whole request. What is returned is done when there is a reply, an `error`, or a wait for room.
 
         A future that was cancelled leaves the connection in use: `drop` it.
@@ -83,14 +83,16 @@ class Connection(asyncio.Protocol):
             self.granted = FREE
             self.heard = self._early = self._unsent = False
         self.requests += 1
+        self.due = due
         waiter = self._waiter = loop.create_future()
         self._transport.write(request)
         return waiter
 
-    def read_on(self, granted: int, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    def read_on(self, granted: int, due: float, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Reads on after a wait for room: so many bytes may be in memory. Returns what `ask` does."""
         assert self._transport is not None
         self.granted = granted
+        self.due = due
         waiter = self._waiter = loop.create_future()
         if self.broken:
             self._fail(ConnectionError("the connection was closed"))

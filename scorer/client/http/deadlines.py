@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 LOOK = 1 / 50
@@ -29,13 +29,14 @@ class Expiring(Protocol):
 class Deadlines:
     """Calls `expire` of what is late by up to `LOOK` of `timeout_s`. Make it inside a running loop.
 
-    `all_of` returns whatever may have a deadline. One that is over becomes `NEVER` without a call.
+    `all_of` returns whatever may have a deadline; while there is any, it is looked at. One that is over becomes `NEVER`
+    without a call, and one is set on what has it.
 
     A process that stands still longer than a timeout finds all of them over and the replies unread: uvloop calls timers
     before it reads. So the look after a standstill is put off, once.
     """
 
-    def __init__(self, timeout_s: float, all_of: Callable[[], Iterable[Expiring]]) -> None:
+    def __init__(self, timeout_s: float, all_of: Callable[[], Collection[Expiring]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._look_s = min(1.0, LOOK * timeout_s)
         self._all_of = all_of
@@ -43,9 +44,8 @@ class Deadlines:
         self._next = 0.0  # when the next look is to come
         self._put_off = False
 
-    def enter(self, one: Expiring, due: float) -> None:
-        """Sets a deadline."""
-        one.due = due
+    def watch(self) -> None:
+        """To be called when `all_of` may have its first: looks until it has none."""
         if self._timer is None:
             self._look_in(self._look_s)
 
@@ -61,13 +61,11 @@ class Deadlines:
         if self._put_off:
             self._look_in(READ_S)
             return
-        waiting = [one for one in self._all_of() if one.due < NEVER]
-        for one in waiting:
-            if one.due <= now:
-                one.due = NEVER
-                one.expire()
+        for one in [one for one in self._all_of() if one.due <= now]:
+            one.due = NEVER
+            one.expire()
         self._timer = None
-        if waiting:
+        if self._all_of():
             self._look_in(self._look_s)
 
     def _look_in(self, seconds: float) -> None:

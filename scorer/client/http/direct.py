@@ -67,9 +67,8 @@ class DirectTransport:
         if connection is None:
             connection = await self._opened(target, due, timeout_s, fresh=call.fresh)
         try:
-            waiter = connection.ask(b"%b%d\r\n\r\n%b" % (target.head, len(call.body), call.body), loop)
+            waiter = connection.ask(b"%b%d\r\n\r\n%b" % (target.head, len(call.body), call.body), due, loop)
             del call  # its body is not held while the reply is awaited
-            self._deadlines.enter(connection, due)
             await waiter
             reader = connection.reader
             if connection.error is not None or not reader.complete or reader.coding:
@@ -112,6 +111,7 @@ class DirectTransport:
         for _ in range(TRIES):
             connection = await self._connector.connect(target.origin, target.shown, self._pool.lost)
             self._pool.add(connection, target.origin)
+            self._deadlines.watch()
             try:
                 await asyncio.sleep(0)  # what the server said or did at once is read
                 if connection.at_rest:
@@ -134,8 +134,7 @@ class DirectTransport:
                 check_size(target.shown, reader.needs)
                 due += await self._room(connection, reader.needs - taken)
                 taken = reader.needs
-                self._deadlines.enter(connection, due)
-                await connection.read_on(taken, self._loop)
+                await connection.read_on(taken, due, self._loop)
             if connection.error is not None:
                 raise self._failure(target, connection, connection.error, timeout_s)
             if reader.coding:

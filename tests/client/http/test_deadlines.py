@@ -30,7 +30,8 @@ def test_late_one_expires_within_one_look() -> None:
     async def main() -> float | None:
         one = Waiting()
         deadlines = Deadlines(10.0, lambda: [one])
-        deadlines.enter(one, now() + 1.0)
+        one.due = now() + 1.0
+        deadlines.watch()
         await asyncio.sleep(5)
         return one.expired_at
 
@@ -43,8 +44,8 @@ def test_reply_read_right_after_a_standstill_does_not_expire() -> None:
     async def main() -> tuple[float | None, float | None]:
         read, silent = Waiting(), Waiting()
         deadlines = Deadlines(10.0, lambda: [read, silent])
-        for one in (read, silent):
-            deadlines.enter(one, now() + 1.0)
+        read.due = silent.due = now() + 1.0
+        deadlines.watch()
         stand_still(30.0)
         await asyncio.sleep(READ_S / 2)
         read.due = NEVER
@@ -61,7 +62,8 @@ def test_process_that_stands_still_again_and_again_still_expires_what_is_late() 
     async def main() -> float | None:
         one = Waiting()
         deadlines = Deadlines(10.0, lambda: [one])
-        deadlines.enter(one, now() + 1.0)
+        one.due = now() + 1.0
+        deadlines.watch()
         for _ in range(4):
             stand_still(3.0)
             await asyncio.sleep(READ_S)
@@ -70,3 +72,27 @@ def test_process_that_stands_still_again_and_again_still_expires_what_is_late() 
     at = run(main())
     assert at is not None
     assert at < 7.0
+
+
+def test_deadline_set_on_what_was_idle_or_came_later_expires() -> None:
+    async def main() -> tuple[float | None, float | None]:
+        idle, later = Waiting(), Waiting()
+        there = [idle]
+        deadlines = Deadlines(10.0, lambda: there)
+        deadlines.watch()
+        await asyncio.sleep(100)
+        idle.due = now() + 1.0
+        await asyncio.sleep(5)
+        there.clear()
+        await asyncio.sleep(5)  # nothing is looked at any more
+        there.append(later)
+        deadlines.watch()
+        later.due = now() + 1.0
+        await asyncio.sleep(5)
+        return idle.expired_at, later.expired_at
+
+    idle_at, later_at = run(main())
+    assert idle_at is not None
+    assert later_at is not None
+    assert 101.0 <= idle_at <= 101.2 + 1e-9
+    assert 111.0 <= later_at <= 111.2 + 1e-9
