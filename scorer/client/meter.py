@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scorer.client.cache_leaders import Turn
 
 Ended = tuple[float, float, Usage | None, int | None]
-"""An attempt that ended: when it went out, when it ended, its usage and its cost in pico-dollars, None where unknown."""
+"""An attempt: when it went out, when it ended, its usage and its cost in pico-dollars; None where unknown."""
 
 
 @dataclass(slots=True, eq=False)
