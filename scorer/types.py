@@ -213,7 +213,7 @@ class Call:
 
     `timeout_s` limits the wait for the reply; None for the transport's own timeout. `fresh` asks for a new connection.
     `output` is the most tokens of a reply's choice, and how many choices, as the body asks for them; None: the body
-    tells.
+    tells. `learned` is the provider's own note of what it knew of the server when it made the call.
     """
 
     url: str
@@ -222,6 +222,7 @@ class Call:
     timeout_s: float | None = None
     fresh: bool = False
     output: tuple[int, int] | None = None
+    learned: Any = None
 
 
 class Line(Protocol):

@@ -11,6 +11,7 @@ from scorer.build.model_provider import make_provider, provider_of
 from scorer.build.worker_share import WorkerShare
 from scorer.client.endpoints import Endpoint
 from scorer.client.prompt_cache import BYTES_A_TOKEN, least_tokens
+from scorer.client.single_call import SingleCallProvider
 from scorer.config.spec import Limits, Model, Rates, Spec
 from scorer.errors import SpecError
 from scorer.frozen import dataclass
@@ -88,7 +89,9 @@ class ModelEndpoints:
         provider = make_provider(model, base_of(address.url), headers)
         if ":" not in model.provider:
             provider.learned.tell = local.note
-        return Endpoint(provider, local, weight=most, address=address.url, leaders=self._leaders(provider, local))
+        leaders = self._leaders(provider, local)
+        single = provider if isinstance(provider, SingleCallProvider) else None
+        return Endpoint(provider, local, weight=most, address=address.url, leaders=leaders, single=single)
 
     def join(self, url: str) -> Endpoint:
         """The endpoint of a replica that joins the fleet."""

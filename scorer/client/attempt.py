@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
 
 from scorer.client.adaptive_timeout import LEAST_S, AdaptiveTimeout
 from scorer.client.endpoints import Endpoint, Endpoints
@@ -18,7 +19,7 @@ from scorer.client.unsent import Unsent
 from scorer.errors import Interrupted, RowError, ServerFault, SetupError, TransientError, Unreachable
 from scorer.frozen import replace
 from scorer.limits import Billing, Outcome
-from scorer.types import Completion, RateHint, Reply, Request, Transport
+from scorer.types import Call, Completion, RateHint, Reply, Request, Transport
 
 _UNKNOWN, _NOTHING = Outcome(Billing.UNKNOWN), Outcome(Billing.NOTHING)
 
@@ -75,8 +76,13 @@ class Attempts:
         Over a complexity of 15: each way out has a branch, and all of them share the one settlement in `finally`.
         """
         limits, clock = endpoint.limits, self._clock
-        conversation = endpoint.provider.converse(request)
-        call = next(conversation)
+        provider, single = endpoint.provider, endpoint.single
+        conversation: Generator[Call, Any, Completion] | None = None
+        call = None if single is None else single.single_call(request)
+        if call is None:
+            conversation = provider.converse(request)
+            call = next(conversation)
+        learned = call.learned
         demand = self._reservation.demand(request, call.body, asked=call.output, begun=spent.attempts > 0)
         permit = await limits.admit(demand, self._endpoints.may_leave)
         if spent.turn is not None and not spent.turn.sent():
@@ -104,17 +110,24 @@ class Attempts:
                 del call  # its body is not held while the reply is awaited
                 reply = await posting
                 self.met = True
-                hint = endpoint.provider.rate(reply.headers)
+                hint = provider.rate(reply.headers)
                 if spent.doubted is None:
                     doubted = endpoint.repeats.doubts(reply, None)
                 else:
                     doubted = _doubted_again(endpoint, reply, spent, spent.doubted)
                 if doubted is not None:
                     raise AskAnother("the reply has the id of another one", billed=True, doubted=doubted)
+                told: Any = reply
+                if conversation is None:
+                    assert single is not None
+                    completion = single.single_completion(reply)
+                    if completion is not None:
+                        break
+                    conversation, told = single.go_on(request, learned, reply), None  # to begin a generator
                 try:
-                    call = conversation.send(reply)
+                    call = conversation.send(told)
                 except StopIteration as done:
-                    completion: Completion = done.value
+                    completion = done.value
                     break
                 asked_at, reply = clock(), None
             if spent.turn is not None:

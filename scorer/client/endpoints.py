@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scorer.client.placement import chosen
 from scorer.client.repeated_replies import DuplicateReplies
+from scorer.client.single_call import SingleCallProvider
 from scorer.frozen import dataclass
 from scorer.limits import Admission
 from scorer.types import Prefix, Provider
@@ -25,6 +26,7 @@ class Endpoint:
 
     `address` names it among the replicas of a fleet.
     `leaders` says which request writes a prefix to its cache; None where no prompt is to be cached.
+    `single` is the provider where it answers most requests by one call.
     """
 
     provider: Provider
@@ -33,6 +35,7 @@ class Endpoint:
     address: str = ""
     repeats: DuplicateReplies = field(default_factory=DuplicateReplies)
     leaders: CacheLeaders | None = None
+    single: SingleCallProvider | None = None
 
     @property
     def load(self) -> float:

@@ -26,7 +26,7 @@ from scorer.client.providers.completions import (
 )
 from scorer.client.providers.errors import fault
 from scorer.client.providers.headers import rate_hint
-from scorer.client.providers.learned import LearnedSettings, merged, refusal
+from scorer.client.providers.learned import LearnedSettings, Places, merged, refusal
 from scorer.client.providers.reasoning import FAMILY, Reasoning, openai_forms, style_of
 from scorer.client.providers.settings import ProviderOptions, ProviderSettings
 from scorer.client.providers.structured import openai_schema_forms
@@ -38,6 +38,8 @@ from scorer.types import Call, Completion, Reply, Request
 _OLD_LIMIT = "max_tokens"
 _NEW_LIMIT = "max_completion_tokens"
 _LIMITS = (_OLD_LIMIT, _NEW_LIMIT)
+_Learned = tuple[str, Places]
+"""The name of the output limit and the forms of the settings that a call was made with."""
 _TIER_HEADER = "x-gemini-service-tier"
 # gpt-5-chat is no reasoning model but takes the new name.
 _REASONING = pattern(FAMILY + r"(?:o[134](?:$|-)|gpt-5)", re.IGNORECASE)
@@ -62,6 +64,7 @@ class OpenAI:
     __slots__ = (
         "_chat_url",
         "_headers",
+        "_is_single",
         "_limit",
         "_place",
         "_settings",
@@ -84,6 +87,9 @@ class OpenAI:
         self._headers = {tier: {**headers, **added} for tier, added in self._tiers.headers.items()}
         self._limit = _NEW_LIMIT if _REASONING.search(self.name) else _OLD_LIMIT
         self._place = settings.place
+        # The reply of another tier may name it in a header; a user's class may converse or read otherwise.
+        as_here = type(self).converse is OpenAI.converse and type(self).read is OpenAI.read
+        self._is_single = as_here and settings.tier == "standard"
         self._chat_url = f"{self.base_url}/chat/completions{settings.url_query}"
 
     @staticmethod
@@ -103,25 +109,39 @@ class OpenAI:
         """
         if request.continuation is not None:
             return (yield from forced.converse(self, request))
-        limit, places = self._limit, self.learned.places
-        reply = yield self._chat(request, limit)
+        learned = self._limit, self.learned.places
+        reply = yield self._chat(request)
+        return (yield from self.go_on(request, learned, reply))
+
+    def single_call(self, request: Request) -> Call | None:
+        """As `SingleCallProvider`."""
+        single = self._is_single and request.choices == 1 and request.schema is None and request.continuation is None
+        return self._chat(request) if single else None
+
+    def single_completion(self, reply: Reply) -> Completion | None:
+        """As `SingleCallProvider`."""
+        return read_plain(reply.body) if reply.status == 200 else None
+
+    def go_on(self, request: Request, learned: _Learned, reply: Reply) -> Generator[Call, Reply, Completion]:
+        """The conversation after the reply to a call, which was made with what was `learned` by then."""
         renamed = False
         while reply.status != 200 and (said := refusal(reply)) is not None:
+            limit, places = learned
             if not renamed and (other := _other_limit(reply, limit)) is not None:
                 self._limit, renamed = other, True
             elif not self.learned.learn(said, places, self._settings.sent(request), self._place.quote):
                 break
-            limit, places = self._limit, self.learned.places
-            reply = yield self._chat(request, limit)
+            learned = self._limit, self.learned.places
+            reply = yield self._chat(request)
         if request.schema is not None and not self.learned.schema.proven:
-            reply = yield from self._schema_proved(request, limit, reply)
+            reply = yield from self._schema_proved(request, reply)
         done = self.read(reply) if request.choices == 1 else self._read_several(reply, request.choices)
         named = our_word(reply.headers.get(_TIER_HEADER)) if self._settings.tier != "standard" else None
         if done.usage is not None and done.usage.tier is None and named is not None:
             return replace(done, usage=replace(done.usage, tier=named))
         return done
 
-    def _schema_proved(self, request: Request, limit: str, reply: Reply) -> Generator[Call, Reply, Reply]:
+    def _schema_proved(self, request: Request, reply: Reply) -> Generator[Call, Reply, Reply]:
         """The reply; where a request with a schema is called wrong in other words, that to the same without it.
 
         If that is answered, the schema was at fault and is left out from now on.
@@ -130,7 +150,7 @@ class OpenAI:
         if reply.status == 200:
             schema.proven = True
         elif schema.has_more and isinstance(self.fault(reply, "/chat/completions"), Rejected):
-            other = yield self._chat(replace(request, schema=None), limit)
+            other = yield self._chat(replace(request, schema=None))
             if other.status == 200:
                 self.learned.give_up_schema()
                 return other
@@ -138,11 +158,13 @@ class OpenAI:
 
     rate = staticmethod(rate_hint)
 
-    def _chat(self, request: Request, limit: str) -> Call:
+    def _chat(self, request: Request) -> Call:
+        limit = self._limit
         body = self._body(request, limit)
         known = not (self._settings.extra or self.learned.reasoning.form)  # these have further names for the limit
         output = (body[limit], request.choices) if known else None
-        return Call(self._chat_url, orjson.dumps(body), self._headers[request.tier], output=output)
+        learned = limit, self.learned.places
+        return Call(self._chat_url, orjson.dumps(body), self._headers[request.tier], None, False, output, learned)
 
     def call(self, path: str, body: Mapping[str, Any], tier: str = "") -> Call:
         """A POST of `body` to `path` below the base URL, or below its root where `path` is "/tokenize"."""
