@@ -7,7 +7,6 @@ imported once the cycle collector is tuned, and not for a plain `scorer run FILE
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -116,6 +115,8 @@ def _called(tokens: list[str]) -> int:
 
 def _wrong_use(error: CycloptsError, command: str) -> str:
     """What is wrong with the arguments of a command; for one that is missing, what it is."""
+    import shlex
+
     from cyclopts import MissingArgumentError, UnusedCliTokensError
 
     if isinstance(error, UnusedCliTokensError):
