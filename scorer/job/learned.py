@@ -115,8 +115,8 @@ def learned(plan: RunPlan, files: Files) -> Learned:
 def _same_tier(plan: RunPlan, manifest: Manifest) -> bool:
     """Whether the one model of the plan has the service tier, not the standard one, at which the last start asked."""
     (model, *others) = plan.spec.all_models
-    asked = manifest.spec.get("model", {}).get("tier", STANDARD)
-    return not others and asked == model.tier != STANDARD
+    (asked, *_) = manifest.spec.get("models") or [manifest.spec.get("model", {})]
+    return not others and asked.get("tier", STANDARD) == model.tier != STANDARD
 
 
 def _finished(

@@ -46,10 +46,11 @@ def tree(folder: Path, judge: dict[str, Any] | None = None, **model: Any) -> dic
     source = folder / "in.parquet"
     if not source.exists():
         pq.write_table(pa.table({"a": [f"answer {n}" for n in range(ROWS)]}), source)
+    asked = {"name": "m", "base_url": "http://127.0.0.1:1/v1", "price": PRICE, **model}
     return {
         "input": {"shards": [str(source)]},
         "judge": {"prompt": "Rate {a:fenced}", **(judge or {})},
-        "model": {"name": "m", "base_url": "http://127.0.0.1:1/v1", "price": PRICE, **model},
+        **({"models": [asked]} if "alias" in asked else {"model": asked}),
         "limits": {"concurrency": 3, "max_usd": 5.0},
         "output": {"path": f"{folder}/out"},
     }
@@ -145,11 +146,12 @@ class Unnamed(Simulated):
         return replace(given, body=given.body.replace(b'"service_tier":"flex"', b'"service_tier":null'))
 
 
-def test_a_plan_learns_from_finished_rows_that_replies_name_no_tier(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [{}, {"alias": "a"}])
+def test_a_plan_learns_from_finished_rows_that_replies_name_no_tier(tmp_path: Path, named: dict[str, str]) -> None:
     def planned(tier: str) -> Estimate:
-        return estimate(check(tree(tmp_path, tier=tier)), LocalFiles())
+        return estimate(check(tree(tmp_path, tier=tier, **named)), LocalFiles())
 
-    status = ran(tmp_path, Unnamed(), tier="flex")
+    status = ran(tmp_path, Unnamed(), tier="flex", **named)
     after = planned("flex")
     assert after.cost_usd == pytest.approx(status.cost_usd, rel=0.02)
     assert any("names none, as 100% of the finished rows do" in advice for advice in after.advice)
