@@ -16,6 +16,9 @@ LONG_DICTIONARY, REPEATED_ROWS = 64 * 1024, 32
 REPEATED_BYTES = 256 * LONG_DICTIONARY
 """A column chunk with a dictionary of over 64 KiB may repeat long texts. It is read 32 rows at a time, or so many more
 that they have at most 16 MiB where each value is as long as its chunk."""
+INDEX_BYTES, TEXT_RATIO = 4, 20
+"""Where the pages behind a dictionary have more bytes a value, values stand in them, too. Texts are taken to compress
+to a twentieth at best."""
 
 
 def read_whole(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
@@ -59,7 +62,7 @@ def bounded_batches(
 def rows_at_once(group: Any, columns: Collection[str] | None, *, rows: int, size: int, bounded: bool = False) -> int:
     """The number of rows that make `size` bytes by the row group's mean, at most `rows`.
 
-    Where a dictionary may repeat long texts, at most REPEATED_ROWS or so many that they have at most REPEATED_BYTES,
+    Where dictionaries may repeat long texts, at most REPEATED_ROWS or so many that they have at most REPEATED_BYTES,
     unless the group is `bounded`.
     """
     if group.num_rows <= 1:
@@ -70,11 +73,24 @@ def rows_at_once(group: Any, columns: Collection[str] | None, *, rows: int, size
         chunks = [chunk for chunk in chunks if _is_of(chunk.path_in_schema, wanted)]
     total = sum(chunk.total_uncompressed_size for chunk in chunks)
     found = size * group.num_rows // max(1, total)
-    small = not bounded and total < max(size, 64 * group.num_rows)
-    repeated = [chunk.total_uncompressed_size for chunk in chunks if chunk.has_dictionary_page]
-    if small and any(of_chunk > LONG_DICTIONARY for of_chunk in repeated):
+    small = total < max(size, 64 * group.num_rows)
+    repeated = [_repeated_bytes(chunk, small=small) for chunk in chunks]
+    if not bounded and any(each > LONG_DICTIONARY for each in repeated):
         found = min(found, max(REPEATED_ROWS, REPEATED_BYTES // sum(repeated)))
     return int(max(1, min(rows, found)))
+
+
+def _repeated_bytes(chunk: Any, *, small: bool) -> int:
+    """The bytes that each value of a column chunk may have where its dictionary is one text; 0 where it has none.
+
+    In a row group that is not `small`, a dictionary counts where all values stand in it, and as far as texts compress.
+    """
+    if not chunk.has_dictionary_page:
+        return 0
+    dictionary = chunk.data_page_offset - chunk.dictionary_page_offset
+    if not small and chunk.total_compressed_size - dictionary > INDEX_BYTES * chunk.num_values:
+        return 0
+    return int(chunk.total_uncompressed_size if small else min(chunk.total_uncompressed_size, TEXT_RATIO * dictionary))
 
 
 def _is_of(path: str, wanted: Collection[str]) -> bool:

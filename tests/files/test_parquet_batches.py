@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scorer.files.parquet_batches import REPEATED_BYTES, REPEATED_ROWS, bounded_batches
+from scorer.files.parquet_batches import REPEATED_BYTES, REPEATED_ROWS, bounded_batches, rows_at_once
 
 SIZE = 20_000
 
@@ -48,6 +49,33 @@ def test_bounded_batches_of_a_long_text_that_repeats_have_bounded_bytes_or_few_r
     most = max(batch.num_rows for batch in found)
     assert most == min(100, max(REPEATED_ROWS, REPEATED_BYTES // length // columns))
     assert max(batch.nbytes for batch in found) <= max(REPEATED_BYTES + 4096, REPEATED_ROWS * columns * (length + 8))
+
+
+def distinct(length: int, count: int) -> list[str]:
+    """Texts that compress no better than real ones."""
+    drawn = random.Random(0)
+    return [drawn.randbytes(length // 2).hex() for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("context", "least", "most"),
+    [
+        (distinct(900_000, 1), 32, 32),  # one book, and questions about it
+        (distinct(300, 500), 90, 110),  # the dictionary may be one text
+        (["short"], 512, 512),  # the questions have a dictionary that is full, and then each its own text
+    ],
+)
+def test_a_large_row_group_that_repeats_a_long_text_is_read_in_bounded_bytes(
+    tmp_path: Path, context: list[str], least: int, most: int
+) -> None:
+    path, rows = tmp_path / "t.parquet", 10_000
+    repeated = pa.DictionaryArray.from_arrays(pa.array([n % len(context) for n in range(rows)]), pa.array(context))
+    table = {"context": repeated, "kind": ["a", "b"] * (rows // 2), "question": distinct(600, rows)}
+    pq.write_table(pa.table(table), path, row_group_size=rows)
+    with pq.ParquetFile(path) as parquet:
+        group = parquet.metadata.row_group(0)
+        assert least <= rows_at_once(group, None, rows=512, size=4 * 1024 * 1024) <= most
+        assert rows_at_once(group, None, rows=512, size=4 * 1024 * 1024, bounded=True) == 512
 
 
 def test_bounded_batches_skip_empty_row_groups_and_take_chosen_ones(tmp_path: Path) -> None:
