@@ -22,6 +22,7 @@ from scorer.config.out_folder import STDIN
 from scorer.errors import Interrupted, ScorerError, SpecError, StorageError
 from scorer.processes.file_limit import LEAST, raise_file_limit
 from scorer.processes.memory import end_uncollected, keep_memory_flat, let_idle_threads_sleep, tune_gc
+from scorer.processes.search_path import current_folder
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -54,6 +55,7 @@ _FEW_FILES = (
     f"{LEAST} and one for each request in flight. Type `ulimit -n 1024`, then the command again. Where that is "
     "refused, the system or the container sets the limit (`ulimit -Hn`): raise it there."
 )
+_NO_FOLDER = "The current folder is gone: go to another one with `cd`, then give the command again."
 _EARLY = "Interrupted before the command was done. Give it again to do the rest."
 
 
@@ -78,6 +80,8 @@ def _exit_code(arguments: list[str]) -> int:
     tokens = [STDIN if argument == "-" else argument for argument in arguments]
     if (allowed := raise_file_limit()) < LEAST:
         return _report(SpecError([_FEW_FILES.format(allowed=allowed)]), 2, tokens)
+    if current_folder() is None:
+        return _report(SpecError([_NO_FOLDER]), 2, tokens)
     for token in tokens:
         if any("\udc80" <= character <= "\udcff" for character in token):  # bytes, as Python hands them over
             shown = os.fsencode(token).decode("utf-8", "backslashreplace")

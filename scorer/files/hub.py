@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from scorer.errors import InputError, SpecError
+from scorer.errors import InputError, SpecError, StorageError
 from scorer.files.files import Lock, Stat
 from scorer.files.object_globs import Glob, inputs_among
 
@@ -44,13 +44,23 @@ class HubFiles:
         self._hub.invalidate_cache()
         found: dict[str, Stat] = {}
         for pattern in patterns:
-            stats: list[Stat] = []
-            with contextlib.suppress(FileNotFoundError):
-                stats = _asked(pattern, partial(self._found, pattern))
-            if not stats:
-                _asked(pattern, partial(self._check_dataset, pattern))
+            try:
+                stats = self._listed(pattern)
+            except OSError as error:
+                raise StorageError(
+                    f"Cannot list {pattern}: {error.strerror}. Look at the network, HTTPS_PROXY and HF_ENDPOINT. "
+                    "Nothing was sent; the same command goes on."
+                ) from error
             found.update((stat.path, stat) for stat in stats)
         return [found[path] for path in sorted(found)]
+
+    def _listed(self, pattern: str) -> list[Stat]:
+        stats: list[Stat] = []
+        with contextlib.suppress(FileNotFoundError):
+            stats = _asked(pattern, partial(self._found, pattern))
+        if not stats:
+            _asked(pattern, partial(self._check_dataset, pattern))
+        return stats
 
     def _check_dataset(self, pattern: str) -> None:
         """Raises InputError where the dataset itself is not to be seen."""

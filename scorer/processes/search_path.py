@@ -41,8 +41,16 @@ def settle_command() -> None:
     The current folder is searched last, also by `scorer`; not where Python was told `-P`.
     """
     arguments = getattr(sys, "argv", [])
-    if _is_command(arguments):
-        settle([] if sys.flags.safe_path else [os.getcwd()])
+    if _is_command(arguments) and (current := current_folder()) is not None:
+        settle([] if sys.flags.safe_path else [current])
+
+
+def current_folder() -> "str | None":
+    """The current folder; None where it was removed under this process."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def settle_worker_of_ray() -> None:

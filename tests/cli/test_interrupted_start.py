@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scorer.cli import app
+from scorer.processes import search_path
 
 
 def test_ctrl_c_while_modules_are_loaded_is_a_sentence(
@@ -20,3 +23,16 @@ def test_ctrl_c_while_modules_are_loaded_is_a_sentence(
         app.main(["status", "out"])
     assert ended.value.code == 130
     assert capsys.readouterr().err.splitlines() == [app._EARLY]
+
+
+def test_a_current_folder_that_is_gone_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr("sys.argv", ["scorer", "status", "out"])
+    search_path.settle_command()
+    assert app._exit_code(["status", "out"]) == 2
+    assert capsys.readouterr().err == f"{app._NO_FOLDER}\n"

@@ -11,7 +11,7 @@ from support.formats import WRITERS
 from support.hub import Hub, serving
 from support.inprocess import Run, own_score
 
-from scorer.errors import InputError, SpecError
+from scorer.errors import InputError, SpecError, StorageError
 from scorer.files import hub as module
 from scorer.files.router import AnyFiles
 from scorer.output.scan import scan_scores
@@ -112,6 +112,17 @@ def test_a_server_that_is_away_is_an_error_of_the_system(hub: Hub, monkeypatch: 
         with pytest.raises(OSError, match="refused") as caught:
             file.read(1)
         assert caught.value.errno == errno.EIO
+
+
+def test_a_hub_that_is_not_reached_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> list[object]:
+        import httpx2
+
+        raise httpx2.ConnectError("[Errno -2] Name or service not known")
+
+    monkeypatch.setattr("scorer.files.hub.HubFiles._found", away)
+    with pytest.raises(StorageError, match=r"Cannot list hf://datasets/org/name: .*not known\. Look at the network"):
+        AnyFiles().find(["hf://datasets/org/name"])
 
 
 def test_nothing_is_written_to_the_hub(hub: Hub) -> None:
