@@ -44,6 +44,11 @@ def contents(files: Files, stat: Stat) -> Contents:
         if seems is None or seems.startswith(format.name):
             raise
         why, hint, cause = str(error), f" It looks like {seems}.", error
+    except PermissionError as error:
+        raise InputError(
+            f"{stat.path} may not be read by this user ({error.strerror or error}). Allow it (`chmod`, or the rights "
+            "of its folder), take the file out of input.shards, or leave it out of the run with --forget."
+        ) from error
     except DAMAGE as error:
         why, hint, cause = short(error).rstrip("."), "", error
         if is_parquet(stat.path) and not stat.path.lower().endswith(MATCHED):

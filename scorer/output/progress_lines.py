@@ -128,7 +128,12 @@ def limited_by(shares: Mapping[str, float]) -> str:
     return ", ".join(filter(None, [f"limited by {limits}" if limits else "", disk]))
 
 
-_NO_LIMIT = {"ledger": "waiting for disk", "storage": "waiting for results to be stored", "paused": "paused"}
+_NO_LIMIT = {
+    "ledger": "waiting for disk",
+    "storage": "waiting for results to be stored",
+    "opening": "waiting for the first bills under a cap",
+    "paused": "paused",
+}
 """What a wait that no limit of the run file causes is called."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,6 +48,17 @@ def test_look_refuses_a_file_that_is_not_parquet(tmp_path: Path, data: bytes) ->
     (stat,) = LocalFiles().find([str(tmp_path / "s.parquet")])
     with pytest.raises(InputError, match=r"s\.parquet is not a readable Parquet file \(.*\)\. Take it out of"):
         look(LocalFiles(), stat)
+
+
+def test_look_says_of_a_file_that_this_user_may_not_read_what_to_do(tmp_path: Path) -> None:
+    class Closed(LocalFiles):
+        def open(self, path: str) -> BinaryIO:
+            raise PermissionError(13, "Permission denied", path)
+
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "s.parquet")
+    (stat,) = LocalFiles().find([str(tmp_path / "s.parquet")])
+    with pytest.raises(InputError, match=r"s\.parquet may not be read by this user \(Permission denied\)\. Allow it"):
+        look(Closed(), stat)
 
 
 def _another(shard: Shard) -> None:
