@@ -7,17 +7,18 @@ from urllib.parse import urlsplit
 
 from scorer.config.spec import Rates, Spec
 from scorer.limits import RateLimits
+from scorer.processes.file_limit import LEAST, file_limit
 
 
 def concurrency(rates: Rates, provider: str) -> int:
     """The most requests in flight: as given, else the requests of 10 s at the request rate, between 8 and 1,024.
 
-    64 without a request rate. "auto" adapts the number, up to 1,024.
+    64 without a request rate. "auto" adapts the number, up to 1,024, or to what this process may have open.
     """
     if isinstance(rates.concurrency, int):
         return rates.concurrency
     if rates.concurrency == "auto":
-        return 1024
+        return min(1024, max(1, file_limit() - LEAST))
     if provider == "embedded":
         return 2  # the server has one slot; a second request waits in its queue
     if rates.requests_per_minute is not None:

@@ -1,0 +1,63 @@
+"""Promise: where the system refuses a thread, the command says what to raise, with exit code 7, and loses no row."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.command import JUDGE, run_file, shard, whole
+
+from scorer.cli.app import _exit_code
+from scorer.rehearsal.process import RehearsalProcess
+
+ROWS = 40
+REFUSAL = "can't start new thread"
+"""The message of Python's RuntimeError."""
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, named: Callable[[str], bool]) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if named(thread.name):
+            raise RuntimeError(REFUSAL)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+
+def test_a_run_without_a_thread_keeps_what_is_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard(tmp_path / "in/a.parquet", ROWS)
+    with RehearsalProcess(JUDGE) as judge:
+        path = str(run_file(tmp_path, judge.url))
+        assert _exit_code(["run", path, "--sample", "15"]) == 0
+        asked = judge.stats()["ok"]
+        assert 0 < asked < ROWS
+        for threads in (0, 1):
+            with pytest.MonkeyPatch.context() as patched:
+                refuse_threads(patched, lambda name, threads=threads: name == f"scorer_{threads}")  # type: ignore[misc]
+                capsys.readouterr()
+                assert _exit_code(["run", path]) == 7
+            said = capsys.readouterr().err
+            assert "The system refused a further thread" in said
+            assert "`ulimit -u`" in said
+            assert "Traceback" not in said
+        assert _exit_code(["run", path]) == 0
+        assert judge.stats()["ok"] == ROWS
+    whole(tmp_path, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"), [(REFUSAL, 7), (f"a worker failed:\nRuntimeError: {REFUSAL}", 7), ("something else", 1)]
+)
+def test_no_other_error_is_taken_for_it(
+    message: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> int:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("scorer.cli.app.plain_run", lambda _: command)
+    assert _exit_code(["run", "run.toml"]) == code
+    assert ("This is a bug of scorer" in capsys.readouterr().err) == (code == 1)
