@@ -222,7 +222,7 @@ class Call:
     timeout_s: float | None = None
     fresh: bool = False
     output: tuple[int, int] | None = None
-    learned: Any = None
+    learned: Any = field(default=None, repr=False)
 
 
 class Line(Protocol):
