@@ -6,6 +6,7 @@ Knows no queue, budget or ledger. Where nothing a minute is declared there is no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
 from scorer.errors import TooLong
 from scorer.frozen import dataclass
@@ -42,10 +43,13 @@ class EndpointRates:
     ) -> None:
         self._clock = clock
         self._limits = tuple(_Limit(name, rate, *WEIGHTS[name]) for name, rate in tokens.items())
+        self._smallest = min((limit.rate.declared for limit in self._limits), default=inf)
         self._requests = requests
         self._estimate = TokenEstimateCorrection()
         self._output = RunningQuantile(0.9)
         self._model = TokenChargeModel()
+        self._asked: Demand | None = None  # what `wait` was asked last, and its charges: `take` follows at once
+        self._charged: Sequence[float] = ()
 
     @property
     def tokens_per_minute(self) -> float | None:
@@ -57,7 +61,7 @@ class EndpointRates:
 
         A lower limit from a header, or a wrong estimate, may pass. So neither is the row's fault.
         """
-        if not self._limits:
+        if demand.tokens + demand.output_tokens <= self._smallest:  # no estimate is more
             return
         prompt, output = demand.tokens * min(self._estimate.value, 1.0), self._output_tokens(demand)
         for limit in self._limits:
@@ -70,7 +74,8 @@ class EndpointRates:
 
     def wait(self, demand: Demand) -> tuple[str, float] | None:
         """The first limit that `demand` must wait for, and seconds. None: it may be taken now."""
-        for limit, charge in zip(self._limits, self._charges(demand), strict=True):
+        self._asked, self._charged = demand, self._charges(demand)
+        for limit, charge in zip(self._limits, self._charged, strict=True):
             if (wait_s := limit.rate.wait_s(charge)) > 0:
                 return f"{limit.name}_per_minute", wait_s
         if self._requests is not None and (wait_s := self._requests.wait_s()) > 0:
@@ -79,7 +84,7 @@ class EndpointRates:
 
     def take(self, demand: Demand) -> Charge:
         """Takes what `demand` is expected to be charged; `wait` returned None just before."""
-        amounts, marks = self._charges(demand), []
+        amounts, marks = self._charged if demand is self._asked else self._charges(demand), []
         for limit, amount in zip(self._limits, amounts, strict=True):
             limit.rate.take(amount)
             marks.append(limit.rate.given)
@@ -161,8 +166,9 @@ class EndpointRates:
     def _expire_lowered(self, stated: Mapping[str, Gauge]) -> None:
         """Restores declared limits that the answer's headers do not state."""
         for limit in self._limits:
-            if limit.name not in stated:
-                limit.rate.expire_lowered()
+            rate = limit.rate
+            if rate.per_minute < rate.declared and limit.name not in stated:
+                rate.expire_lowered()
         if self._requests is not None and "requests" not in stated:
             self._requests.expire_lowered()
 

@@ -50,6 +50,17 @@ def test_endpoint_rates_count_for_each_limit_its_own_tokens(name: str, charged: 
     assert bucket.level == full - billed
 
 
+def test_endpoint_rates_take_what_the_wait_just_before_found_and_another_demand_by_itself() -> None:
+    rates = EndpointRates({"tokens": TokenBucket(60_000, 1.0, lambda: 0.0)}, None, lambda: 0.0)
+    assert rates.wait(DEMAND) is None
+    permit = Permit(DEMAND, 0.0, charge=rates.take(DEMAND))
+    larger = Demand(tokens=200, output_tokens=30, worst_tokens=400)
+    assert rates.take(larger).amounts == [230.0]
+    rates.settle(permit, Outcome(Billing.KNOWN, usage=Usage(50, 5), alive=True), Cooldown())  # half of the estimate
+    assert rates.wait(DEMAND) is None
+    assert rates.take(DEMAND).amounts == list(rates.amounts(DEMAND).values()) == [70.0]
+
+
 def test_endpoint_rates_name_first_exhausted_limit_with_its_wait() -> None:
     now = 0.0
     large, small = TokenBucket(60_000, 1.0, lambda: now), TokenBucket(600, 1.0, lambda: now)
