@@ -166,9 +166,8 @@ class EndpointRates:
     def _expire_lowered(self, stated: Mapping[str, Gauge]) -> None:
         """Restores declared limits that the answer's headers do not state."""
         for limit in self._limits:
-            rate = limit.rate
-            if rate.per_minute < rate.declared and limit.name not in stated:
-                rate.expire_lowered()
+            if limit.name not in stated:
+                limit.rate.expire_lowered()
         if self._requests is not None and "requests" not in stated:
             self._requests.expire_lowered()
 

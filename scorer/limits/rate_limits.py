@@ -177,8 +177,9 @@ class TokenBucket(TokenRate):
         self._level, self._at = self._capacity, clock()
 
     def expire_lowered(self) -> None:
-        self._refill()
-        super().expire_lowered()
+        if self.per_minute < self.declared:
+            self._refill()  # at the rate that held until now
+            super().expire_lowered()
 
     def _tune(self, per_minute: float) -> None:
         self.per_minute = per_minute
