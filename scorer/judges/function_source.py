@@ -131,7 +131,8 @@ def _fixed(values: Iterable[Any], seen: list[Callable[..., Any]]) -> Iterator[An
         elif isinstance(value, tuple):
             yield tuple(_fixed(value, seen))
         elif isinstance(value, frozenset):
-            yield sorted(map(repr, _fixed(value, seen)))
+            # Each by itself, for their order is another in each process.
+            yield sorted(repr(part) for one in value for part in _fixed([one], [*seen]))
         elif isinstance(value, re.Pattern):
             yield value.pattern, value.flags
         elif isinstance(value, type):

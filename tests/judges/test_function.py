@@ -296,3 +296,21 @@ def test_judge_reports_all_wrong_options_at_once() -> None:
             prompt_function=f"{__name__}:prompt", columns=[], scale=[5, 1], samples=2, attempts=0, reason="after"
         )
     assert len(raised.value.problems) == 5
+
+
+def test_a_set_of_functions_that_share_one_counts_the_same_in_any_order() -> None:
+    def made() -> Callable[[], object]:
+        def shared() -> int:
+            return 1
+
+        def first() -> int:
+            return shared()
+
+        def second() -> int:
+            return -shared()
+
+        both = frozenset([first, second])  # in the order of their addresses
+        return lambda: (both, shared)
+
+    kept = [made() for _ in range(50)]
+    assert len({source_of(function) for function in kept}) == 1
