@@ -266,8 +266,7 @@ class ScoringPass:
 
 
 def _spent(totals: Totals) -> str:
-    known, maybe = totals.prompt_tokens + totals.completion_tokens, totals.maybe_tokens
     return (
-        f"Spent until then: {known:,} tokens, {totals.pico / 10**12:.6f} USD, and possibly {maybe:,} tokens, "
-        f"{totals.maybe_pico / 10**12:.6f} USD more."
+        f"Spent until then: {totals.known_tokens:,} tokens, {totals.pico / 10**12:.6f} USD, and possibly "
+        f"{totals.maybe_tokens:,} tokens, {totals.maybe_pico / 10**12:.6f} USD more."
     )

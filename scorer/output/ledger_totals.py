@@ -25,14 +25,23 @@ class Totals:
     maybe_pico: int = 0
 
     @property
+    def known_tokens(self) -> int:
+        """The tokens that were billed."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
     def tokens(self) -> int:
         """All tokens that count against a cap."""
-        return self.prompt_tokens + self.completion_tokens + self.maybe_tokens
+        return self.known_tokens + self.maybe_tokens
 
     @property
     def money_pico(self) -> int:
         """All money that counts against a cap."""
         return self.pico + self.maybe_pico
+
+    def covers(self, other: Totals) -> bool:
+        """True where at least as much of each cap is used as by the other."""
+        return self.tokens >= other.tokens and self.money_pico >= other.money_pico
 
     def bill(self, prompt: int, completion: int, cached: int, pico: int) -> None:
         """Adds a request whose bill is known."""

@@ -3,8 +3,8 @@
 Without this, a lost ledger would mean a full cap again. The result rows have their costs, and progress.json has the
 cost of the run a second before its end; the higher of the two is entered. No more is entered as known than they know:
 what is missing beyond it was possibly billed. After a crash with a slow disk, progress.json may hold timeouts that the
-ledger does not have yet. Neither has the costs of rows that were scored again, or the tokens of requests that were
-possibly billed. Result files are opened only where something is missing.
+ledger does not have yet. Neither has the costs of rows that were scored again. Result files are opened only where
+something is missing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def with_recovered_costs(
         pico = max(0, least.money_pico - held.money_pico)
         if not tokens and not pico:
             return held
-        completion = min(tokens, max(0, least.completion_tokens - held.completion_tokens))
+        known = min(tokens, max(0, least.known_tokens - held.known_tokens))
+        completion = min(known, max(0, least.completion_tokens - held.completion_tokens))
         known_pico = min(pico, max(0, least.pico - held.pico))
         why = "holds less than was reported before" if found else "is gone or empty"
         say(
@@ -49,10 +50,12 @@ def with_recovered_costs(
         return replace(
             held,
             requests=max(held.requests, least.requests - held.maybe_requests),
-            prompt_tokens=held.prompt_tokens + tokens - completion,
+            prompt_tokens=held.prompt_tokens + known - completion,
             completion_tokens=held.completion_tokens + completion,
             cached_tokens=max(held.cached_tokens, least.cached_tokens),
             pico=held.pico + known_pico,
+            maybe_requests=max(held.maybe_requests, least.maybe_requests),
+            maybe_tokens=held.maybe_tokens + tokens - known,
             maybe_pico=held.maybe_pico + pico - known_pico,
         )
 
@@ -68,6 +71,8 @@ def _reported(files: Files, layout: Layout) -> Totals:
             prompt_tokens=int(reported.get("prompt_tokens", 0)),
             completion_tokens=int(reported.get("completion_tokens", 0)),
             pico=round(reported.get("cost_usd", 0) * 10**12),
+            maybe_requests=int(reported.get("maybe_billed_requests", 0)),
+            maybe_tokens=int(reported.get("maybe_billed_tokens", 0)),
             maybe_pico=round(reported.get("maybe_billed_usd", 0) * 10**12),
         )
     except (OSError, ValueError, TypeError, AttributeError):

@@ -170,7 +170,7 @@ class Snapshots:
         since, rows_then, then = self._seen[0]
         self._history.add(self._wall_s(), load.held_back_by)
         span_s = max(now - since, 1e-9)
-        tokens = _billed_tokens(totals) - _billed_tokens(then)
+        tokens = totals.known_tokens - then.known_tokens
         limits = {**counters.limits, **({"concurrency": load.places} if load.places else {})}
         return Snapshot(
             state=state,
@@ -272,16 +272,12 @@ class Progress(PeriodicService):
         await self._offload(replace, self._files, self._path, data)
 
 
-def _billed_tokens(totals: Totals) -> int:
-    return totals.prompt_tokens + totals.completion_tokens
-
-
 def _use(limits: Mapping[str, float], now: Totals, then: Totals, in_flight: int, span_s: float) -> dict[str, float]:
     """The used share of each limit; `then` are the totals of `span_s` seconds ago."""
     per_minute = 60 / max(span_s, 1.0)  # however short the run is so far
     used = {
         "requests_per_minute": (now.requests - then.requests) * per_minute,
-        "tokens_per_minute": (_billed_tokens(now) - _billed_tokens(then)) * per_minute,
+        "tokens_per_minute": (now.known_tokens - then.known_tokens) * per_minute,
         "input_tokens_per_minute": (now.prompt_tokens - then.prompt_tokens) * per_minute,
         "output_tokens_per_minute": (now.completion_tokens - then.completion_tokens) * per_minute,
         "max_tokens": now.tokens,

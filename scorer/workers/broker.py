@@ -42,6 +42,17 @@ class _Worker:
     pico: int = 0
     paces: Sequence[Pace] = ()
 
+    @property
+    def at_most(self) -> Totals:
+        """What it reported, and what was in flight then or may have been since, as possibly billed."""
+        totals, reported = self.totals + Totals(), self.spendings
+        totals.suspect(
+            max(reported.open_tokens, self.tokens - totals.tokens),
+            max(reported.open_pico, self.pico - totals.money_pico),
+            sum(pace.in_flight for pace in self.paces),
+        )
+        return totals
+
 
 class _AllLedgers:
     """An `Account` over all workers. What a worker is allowed and has not spent counts as in flight.
@@ -224,10 +235,11 @@ class Broker:
         """Declares a worker dead. `totals` are its ledger's, with requests in flight as possibly billed.
 
         Call `rows.published` before for segments that it wrote and did not report. Its other rows become free, and its
-        leases count as spent.
+        leases count as spent. Where its ledger holds less than it reported, that was deleted: all that it was allowed
+        counts as possibly billed.
         """
         with self._ledgers.changing(worker) as known:
-            known.totals = totals
+            known.totals = totals if totals.covers(known.totals) else known.at_most
         self._fenced.add(worker)
         self._gone(worker)
         self.rows.lost([worker])

@@ -17,6 +17,7 @@ from scorer.build.open_run import OpenRun
 from scorer.canaries.watching import Canaries
 from scorer.config.fingerprint import fingerprint
 from scorer.errors import OutputError, ScorerError, SpecError, StorageError
+from scorer.files.local_lock import FolderGone
 from scorer.limits.limiter import UNSURE_S
 from scorer.output import ledger
 from scorer.output import segments as seg
@@ -63,6 +64,7 @@ class Coordinator:
         self._shards = {shard.path: shard for shard in opened.manifest.shards}
         self._last_number = 0
         self._heard = asyncio.Event()
+        self._folder_gone: FolderGone | None = None
         self._canaries = canaries
         self._streams = CanaryStreams(asyncio.get_running_loop().time)
 
@@ -110,10 +112,15 @@ class Coordinator:
         """Answers a report, and adopts the segments that it names. Waits while the folder may be another owner's.
 
         So a worker that is answered may go on for a while. A worker that is not soon writes and sends nothing more.
+        Where the folder was deleted, the worker is ordered to leave: it enters what it spent in a new ledger file.
         Raises OutputError once the folder is another owner's, and StorageError once storage was away for too long.
         """
-        while not self._opened.owned():  # noqa: ASYNC110 - storage is asked by a thread of its own, which sends no event
-            await asyncio.sleep(UNSURE_S)
+        try:
+            while not self._opened.owned():  # noqa: ASYNC110 - storage is asked by a thread of its own, which sends no event
+                await asyncio.sleep(UNSURE_S)
+        except FolderGone as error:
+            self._folder_gone = error
+            leave(self.broker, Order.LEAVE)
         return self.exchange(worker, report)
 
     def exchange(self, worker: int, report: Report) -> Answer:
@@ -130,9 +137,11 @@ class Coordinator:
         return answer
 
     def owned(self) -> bool:
-        """True while the folder is surely this owner's."""
+        """True while the folder is surely no other owner's: it is this one's, or it was deleted."""
         try:
             return self._opened.owned()
+        except FolderGone:
+            return True
         except (OutputError, StorageError):
             return False
 
@@ -198,7 +207,9 @@ class Coordinator:
         return found
 
     def check(self) -> None:
-        """Raises the exception that ended a worker; nothing where none did."""
+        """Raises FolderGone where the folder was deleted, else the exception that ended a worker, if any."""
+        if self._folder_gone is not None:
+            raise self._folder_gone
         if self.broker.failure is not None:
             raise _error(self.broker.failure)
 

@@ -24,6 +24,9 @@ from scorer.output.lost_ledger import with_recovered_costs
 from scorer.output.manifest import Manifest
 from scorer.output.status import status
 
+NOTHING = Manifest("", {}, {}, "")
+"""A run without shards."""
+
 
 def truncated(folder: Path) -> None:
     for path in folder.iterdir():
@@ -97,8 +100,15 @@ def test_costs_that_were_reported_as_possible_are_not_entered_as_known(
     """Twins, seed 143: killed with a slow disk; progress.json was ahead of a ledger without a cap."""
     reported = {"requests": 2, "prompt_tokens": 20, "completion_tokens": 4, "cost_usd": 5e-6, "maybe_billed_usd": 9e-6}
     (tmp_path / "progress.json").write_bytes(orjson.dumps(reported))
-    whole = with_recovered_costs(LocalFiles(), Layout(str(tmp_path)), Manifest("", {}, {}, ""), [].append)(held, True)
+    whole = with_recovered_costs(LocalFiles(), Layout(str(tmp_path)), NOTHING, [].append)(held, True)
     assert (whole.pico, whole.maybe_pico) == (known_pico, maybe_pico)
+
+
+def test_tokens_that_were_reported_as_possible_are_entered_as_possible(tmp_path: Path) -> None:
+    reported = {"requests": 5, "prompt_tokens": 20, "completion_tokens": 4, "maybe_billed_requests": 3}
+    (tmp_path / "progress.json").write_bytes(orjson.dumps({**reported, "maybe_billed_tokens": 90}))
+    held, mend = Totals(1, 10, 2), with_recovered_costs(LocalFiles(), Layout(str(tmp_path)), NOTHING, [].append)
+    assert mend(held, True) == Totals(2, 20, 4, maybe_requests=3, maybe_tokens=90)
 
 
 def test_whole_ledger_opens_no_sealed_file_at_start(tmp_path: Path) -> None:

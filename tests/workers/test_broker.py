@@ -233,6 +233,17 @@ def test_broker_counts_possible_spend_of_dead_worker_as_spent() -> None:
     run(scenario())
 
 
+def test_broker_counts_all_that_a_dead_worker_was_allowed_where_its_ledger_was_deleted() -> None:
+    broker = made(max_tokens=1000)
+    spent = {"requests": 2, "prompt_tokens": 30}
+    wishing = Spendings(spent, open_tokens=40, keep_tokens=70, lacks_budget=True, next_tokens=50, wish_tokens=50)
+    answered = broker.exchange(1, Report(wishing, [Pace(in_flight=3)]))
+    assert answered.tokens == 50
+    broker.lost(1, Totals(requests=1, prompt_tokens=9))
+    assert broker.totals == Totals(**spent, maybe_requests=3, maybe_tokens=90)
+    assert broker._ledgers.open_tokens == 0
+
+
 def test_broker_ignores_reports_of_worker_declared_dead() -> None:
     """Its rows are others' by then: what it reports late neither counts nor gets anything."""
     broker = made()
@@ -312,10 +323,8 @@ def test_broker_divides_opening_requests_among_workers(workers_in_all: int, plac
 # --- the messages -----------------------------------------------------------------------------------------------------
 
 
-def made(**options: int) -> Broker:
-    return Broker(
-        [RATES], before=Totals(), max_tokens=None, max_usd=None, clock=lambda: 0.0, **{"workers": 2, **options}
-    )
+def made(max_tokens: int | None = None) -> Broker:
+    return Broker([RATES], workers=2, before=Totals(), max_tokens=max_tokens, max_usd=None, clock=lambda: 0.0)
 
 
 def test_broker_messages_round_trip_through_encoding() -> None:
