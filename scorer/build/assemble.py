@@ -42,7 +42,8 @@ MakeTransport = Callable[..., AbstractAsyncContextManager[Transport]]
 
 SAMPLED_FROM = 30_000_000
 """Where all limits are at least so many tokens a minute, not every text is counted: in each second 1,700 requests of
-300 tokens may go out, and the sum of their estimates is right within 1 %. Below it, counting takes 7 % of a core."""
+300 tokens may go out, and the standard error of their sum is 1 % where texts are alike. Below it, counting takes 7 % of
+a core."""
 
 
 def counter(spec: Spec) -> Counter:

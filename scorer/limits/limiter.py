@@ -74,11 +74,12 @@ class LocalLimiter:
         self._ledger_queue: AdmissionQueue[Entry] = AdmissionQueue(
             self._hold_for_ledger, self._enter, self._waited_for_ledger, self._drain.check
         )
+        pace = None if self._rates is None else self._rates.wait
         hold, take = (self._hold_entered, self._send) if strict else (self._hold, self._take)
         self._queue: AdmissionQueue[Permit] = AdmissionQueue(
-            hold, take, self.waits.add, self._drain.check, self._places
+            hold, take, self.waits.add, self._drain.check, self._places, pace
         )
-        self._same_for_all = self._rates is None and not caps.capped and not strict
+        self._same_for_all = not caps.capped and not strict
         self._ahead = WriteAhead()
         caps.on_settle(self._queue.wake)
         if strict:
@@ -192,7 +193,7 @@ class LocalLimiter:
         return None
 
     def _places(self) -> tuple[int, str] | None:
-        """As `queue.Places`, where only a fixed concurrency and the writes of the ledger can hold a request."""
+        """As `queue.Places`, where beside the rates only a fixed concurrency and the ledger's writes can hold one."""
         caps = self._caps
         if not self._same_for_all or self._adaptive is not None or self.breaker.open_since is not None:
             return None

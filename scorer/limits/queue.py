@@ -35,6 +35,8 @@ Hold = Callable[[Demand], tuple[str, float | None] | None]
 Places = Callable[[], tuple[int, str] | None]
 """Returns how many requests may be let in now, whatever their demands, and the limit that the next one waits for until
 a request settles. None: each demand must be checked by itself."""
+Pace = Callable[[Demand], tuple[str, float] | None]
+"""Returns the rate that a demand must be held for where there is a place for it, and the seconds. None: go."""
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ class AdmissionQueue(Generic[T]):
 
     `waited` gets the limit that the head waited for, and from when until when. `may_wait` gets the limit that the head
     would wait for and the seconds, and raises where it must not wait. `places` saves the check of each demand where
-    none of the limits depends on it.
+    none of the limits depends on it, but for those that `pace` checks.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class AdmissionQueue(Generic[T]):
         waited: Callable[[str, float, float], None],
         may_wait: Callable[[str, float | None], None] = lambda _name, _seconds: None,
         places: Places = lambda: None,
+        pace: Pace | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hold = hold
@@ -68,6 +71,7 @@ class AdmissionQueue(Generic[T]):
         self._waited = waited
         self._may_wait = may_wait
         self._free_places = places
+        self._pace = pace
         self._places: deque[_Place[T]] = deque()
         self._begun = 0  # so many of them, at the front, belong to rows in flight
         self._timer: asyncio.TimerHandle | None = None
@@ -94,9 +98,13 @@ class AdmissionQueue(Generic[T]):
         """
         if not self._places:
             free = self._free_places()
-            if free is not None and free[0] > 0:
-                return self._take(demand)
-            hold = self._ask(demand, leave) if free is None else (free[1], None)
+            hold: tuple[str, float | None] | None
+            if free is None:
+                hold = self._ask(demand, leave)
+            elif free[0] <= 0:
+                hold = free[1], None
+            else:
+                hold = self._pace(demand) if self._pace is not None else None
             if hold is None:
                 return self._take(demand)
             self._wait(*hold)
@@ -147,14 +155,17 @@ class AdmissionQueue(Generic[T]):
             self._timer = None
         free = self._free_places() if self._places else None
         left = 0 if free is None else free[0]
+        hold: tuple[str, float | None] | None
         while self._places:
             place = self._places[0]
             if not place.granted.done():
                 try:
                     if free is None:
                         hold = self._ask(place.demand, place.leave)
+                    elif left <= 0:
+                        hold = free[1], None
                     else:
-                        hold = None if left > 0 else (free[1], None)
+                        hold = self._pace(place.demand) if self._pace is not None else None
                 except Exception as error:  # noqa: BLE001 - the waiter raises it
                     place.granted.set_exception(error)
                 else:

@@ -201,11 +201,8 @@ class TokenBucket(TokenRate):
         self._refill()
         return self._level
 
-    def wait_s(self, amount: float = 1.0) -> float:
-        return self.wait_behind_s(amount, 0.0)
-
-    def wait_behind_s(self, amount: float, ahead: float) -> float:
-        """As `wait_s`, where `ahead` tokens must be left for others."""
+    def wait_s(self, amount: float = 1.0, ahead: float = 0.0) -> float:
+        """Seconds until `amount` may be taken and `ahead` tokens are left for others. 0: now."""
         self._refill()
         lack = min(amount, self._capacity) + ahead - self._level
         return 0.0 if lack <= 1e-6 else lack / self._rate

@@ -177,7 +177,7 @@ class Endpoint:
         before = self._before(worker)
         wait = 0.0
         for name, rate in self._rates.items():
-            wait = max(wait, rate.bucket.wait_behind_s(wanted[name], before[name]))
+            wait = max(wait, rate.bucket.wait_s(wanted[name], before[name]))
         if wait > 0:
             if not least:  # no request waits in this worker: it takes no place in the queue
                 return Grant(wait_s=wait)

@@ -134,6 +134,32 @@ def test_sampled_counter_sums_up_to_the_count_and_counts_few_texts_exactly(count
     assert SampledCounter("o200k_base").count(texts[:FEWEST]) == counted[:FEWEST]
 
 
+def test_sampled_counter_counts_as_many_as_the_spread_of_the_texts_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few of texts that are alike, one in eight of texts that differ, and one in eight again once they do."""
+    draw = Random(1)
+    prose = [" ".join(draw.choices(["four", "word", "text", "then"], k=draw.randint(60, 90))) for _ in range(512)]
+    mixed = ["汉字日本語" * draw.randint(40, 60) if draw.random() < 0.5 else text for text in prose]
+    sampled, counted = SampledCounter("o200k_base"), 0
+    encode = Counter._count
+
+    def counting(self: Counter, text: str) -> int:
+        nonlocal counted
+        counted += 1
+        return encode(self, text)
+
+    monkeypatch.setattr(Counter, "_count", counting)
+    numbers = []
+    for texts in [prose] * 3 + [mixed] * 2 + [prose] * 30:
+        counted = 0
+        total = sum(sampled.count(texts))
+        numbers.append(counted)
+        if texts is prose:
+            assert total == pytest.approx(sum(Counter("o200k_base").count(texts)), rel=0.05)
+    assert numbers[:3] == [64, FEWEST, FEWEST]
+    assert numbers[3:5] == [FEWEST, 64]
+    assert numbers[-1] == FEWEST
+
+
 @given(anything)
 @example("naïve")
 def test_counter_without_tokeniser_estimates_four_bytes_a_token(text: str) -> None:

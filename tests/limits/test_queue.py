@@ -74,6 +74,36 @@ def test_queue_checks_no_demand_by_itself_where_any_may_take_a_free_place() -> N
     run(scenario())
 
 
+def test_queue_checks_only_the_rate_of_a_demand_that_may_take_a_free_place() -> None:
+    """A free place and the rate: both are needed, in this order, also where nobody waits."""
+    paced, sent, waits = list[float](), list[float](), list[tuple[str, float]]()
+
+    def hold(_: Demand) -> tuple[str, float | None] | None:
+        raise AssertionError("the places are the same for all")
+
+    def pace(_: Demand) -> tuple[str, float] | None:  # one in a second
+        paced.append(now())
+        return ("tokens_per_minute", sent[-1] + 1.0 - now()) if sent and now() < sent[-1] + 1.0 else None
+
+    async def scenario() -> None:
+        line: AdmissionQueue[None] = AdmissionQueue(
+            hold,
+            lambda _: sent.append(now()),
+            lambda name, since, until: waits.append((name, until - since)),
+            places=lambda: (4 - len(sent), "concurrency"),
+            pace=pace,
+        )
+        waiters = [asyncio.create_task(line.stand(NEED, None, lambda _: None)) for _ in range(5)]
+        await asyncio.sleep(9.0)
+        assert (sent, len(line)) == ([0.0, 1.0, 2.0, 3.0], 1)
+        assert paced == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0]  # none without a place
+        waiters[-1].cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)
+        assert sum(seconds for name, seconds in waits if name == "tokens_per_minute") == 3.0
+
+    run(scenario())
+
+
 def test_queue_serves_started_rows_before_new_ones_each_in_order() -> None:
     order: list[str] = []
     free = 0
