@@ -103,15 +103,14 @@ def merge(
         while start < end:
             width = min(2 * width, seg.WINDOW)
             stop = min(end, start + width)
+            for cursor, _ in cursors:
+                stop = _loaded(cursor, start, stop)
             while waiting and waiting[-1][1] < stop:
                 path, _, last = waiting.pop()
                 with seg.broken(path):
-                    cursors.append((Cursor(files, path, schema.names if some else None, size=size), last))
-            for cursor, _ in cursors:
-                with seg.broken(cursor.path):
-                    loaded = cursor.loaded()
-                if loaded is not None:
-                    stop = min(stop, max(loaded, start + 1))
+                    cursor = Cursor(files, path, schema.names if some else None, size=size)
+                cursors.append((cursor, last))
+                stop = _loaded(cursor, start, stop)
             if sum(cursor.portion_bytes for cursor, _ in cursors) > seg.WINDOW_BYTES:
                 stop = _bounded(cursors, start, stop)
             width = stop - start
@@ -124,6 +123,13 @@ def merge(
     finally:
         for cursor, _ in cursors:
             cursor.close()
+
+
+def _loaded(cursor: Cursor, start: int, stop: int) -> int:
+    """The end of the window, or so much less that the cursor has all its rows before it loaded."""
+    with seg.broken(cursor.path):
+        loaded = cursor.loaded()
+    return stop if loaded is None else min(stop, max(loaded, start + 1))
 
 
 def _bounded(cursors: Sequence[tuple[Cursor, int]], start: int, stop: int) -> int:

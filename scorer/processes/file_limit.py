@@ -5,8 +5,10 @@ from __future__ import annotations
 import resource
 from contextlib import suppress
 
-LEAST = 64
-"""Below this limit a command cannot surely load its modules and have its own files open."""
+LEAST = 128
+"""The most files that a command has open beside its requests in flight: 20 of Python, the event loop and the run, 32 of
+two threads that write results of small shards, 17 of the sealer, 32 of a batch provider's replies. The rest is for a
+merge of segments whose rows overlap."""
 MOST = 65_536
 """The limit is raised no further: some programs that a command starts go through all numbers below it."""
 
