@@ -13,10 +13,10 @@ from scorer.processes.search_path import settle_command
 
 settle_command()  # before any other import: a typing.py in the current folder must not shadow the standard library's
 
-import importlib  # noqa: E402
-from typing import TYPE_CHECKING, Any  # noqa: E402
-
+TYPE_CHECKING = False  # type checkers take it for typing's, whose 5 ms come where Ctrl-C has a sentence (__main__.py)
 if TYPE_CHECKING:
+    from typing import Any
+
     from scorer import plot as plot
     from scorer.api.by_hand import BatchImport as BatchImport
     from scorer.api.by_hand import export_batch as export_batch
@@ -102,7 +102,9 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    import importlib
+
     if name == "plot":
         return importlib.import_module("scorer.plot")
     if name not in _HOMES:

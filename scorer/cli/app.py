@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from scorer import __version__
+from scorer.cli import EARLY
 from scorer.cli.commands import COMMANDS
 from scorer.cli.plain_run import plain_run
 from scorer.cli.stdio import end_streams, hold_streams, not_written, to_stderr
@@ -61,7 +62,6 @@ _NO_THREAD = (
     "Raise it (`ulimit -u`, `ulimit -v`, or that of the container), or end other programs, then give the command "
     "again. What was stored is intact."
 )
-_EARLY = "Interrupted before the command was done. Give it again to do the rest."
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = _exit_code(given)
     except KeyboardInterrupt:  # while modules were loaded
-        code = _report(Interrupted(_EARLY), 130, given)
+        code = _report(Interrupted(EARLY), 130, given)
     end_streams()
     end_uncollected()
     sys.exit(code)
@@ -97,7 +97,7 @@ def _exit_code(arguments: list[str]) -> int:
         plain = plain_run(tokens)
         return _called(tokens) if plain is None else plain()
     except KeyboardInterrupt:
-        return _report(Interrupted(_EARLY), 130, tokens)
+        return _report(Interrupted(EARLY), 130, tokens)
     except ScorerError as error:
         return _report(error, error.exit_code, tokens)
     except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
