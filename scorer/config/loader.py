@@ -168,6 +168,11 @@ def _conflicts(spec: Spec) -> list[str]:
                 f'{key} = "{path}" must be a local path, or s3://, gs:// or az:// with a bucket and a path, such as '
                 f"s3://bucket/folder{' (or hf://datasets/org/name)' if key == 'input.shards' else ''}."
             )
+    if not os.path.abspath(spec.output.path).strip(os.sep):
+        problems.append(
+            f'output.path = "{spec.output.path}" is the root of this machine\'s files. Name a folder for this run, '
+            'such as "out".'
+        )
     kept = [*spec.input.keep, *([spec.input.id] if spec.input.id else [])]
     for name in sorted({name for name in kept if kept.count(name) > 1}):
         problems.append(f"input.keep = [... {name!r} ...] is named twice (input.id is always kept): take one out.")

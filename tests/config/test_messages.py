@@ -94,6 +94,10 @@ MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("output", {"path": ""}, ('output.path = ""', "must not be empty")),
     ("output", {"path": "a\x00b"}, ('output.path = "a\\u0000b"', "must not hold a NUL character")),
     ("canary", {"shards": ["a"], "human": "h", "share": 1}, ("canary.share = 1", "must be less than 1")),
+    *(
+        ("output", {"path": root}, (f'output.path = "{root}"', "is the root of this machine's files", '"out"'))
+        for root in ("/", "//", "/tmp/..")
+    ),
     ("output", {"path": "s3:///out"}, ('output.path = "s3:///out"', "with a bucket and a path")),
     ("output", {"keep_raw": "all"}, ('output.keep_raw = "all"', "must be true or false or 'full'")),
     ("rehearsal", {"fault_50": 0.1}, ("[rehearsal] fault_50", "is not a key")),
