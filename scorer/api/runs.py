@@ -22,6 +22,7 @@ from scorer.job.control_socket import served
 from scorer.job.estimate import Estimate, estimate
 from scorer.job.forget import ALL, Choice
 from scorer.job.job import Job
+from scorer.job.thread_refusals import thread_refusals
 from scorer.judges.function_source import SESSION
 from scorer.output.progress import Snapshot
 from scorer.processes.event_loop import run_blocking
@@ -201,12 +202,13 @@ def _blocking(
 ) -> RunResult:
     """Runs a job while this thread waits, and shows its progress where this is a notebook."""
     shown = _shown(watch, progress)
-    if shown is None:
-        return run_blocking(start(watch))
-    try:
-        return run_blocking(start(_both(watch, shown.watch)), meanwhile=shown.show)
-    finally:
-        shown.show()
+    with thread_refusals():  # in a notebook the job has a thread of its own
+        if shown is None:
+            return run_blocking(start(watch))
+        try:
+            return run_blocking(start(_both(watch, shown.watch)), meanwhile=shown.show)
+        finally:
+            shown.show()
 
 
 def _shown(watch: Watch | None, progress: bool | None) -> NotebookProgress | None:

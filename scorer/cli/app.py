@@ -57,11 +57,6 @@ _FEW_FILES = (
     "refused, the system or the container sets the limit (`ulimit -Hn`): raise it there."
 )
 _NO_FOLDER = "The current folder is gone: go to another one with `cd`, then give the command again."
-_NO_THREAD = (
-    "The system refused a further thread to this process: a limit of processes and threads, or of memory, is reached. "
-    "Raise it (`ulimit -u`, `ulimit -v`, or that of the container), or end other programs, then give the command "
-    "again. What was stored is intact."
-)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -101,8 +96,10 @@ def _exit_code(arguments: list[str]) -> int:
     except ScorerError as error:
         return _report(error, error.exit_code, tokens)
     except Exception as error:  # noqa: BLE001 - the outermost frame: a bug is shown whole, with its own exit code
-        if isinstance(error, RuntimeError) and "can't start new thread" in str(error):  # a worker's, too
-            return _report(StorageError(_NO_THREAD), StorageError.exit_code, tokens)
+        from scorer.job.thread_refusals import refused_thread
+
+        if (refused := refused_thread(error)) is not None:
+            return _report(refused, refused.exit_code, tokens)
         return _report(error, 1, tokens)
 
 

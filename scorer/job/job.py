@@ -30,6 +30,7 @@ from scorer.job.scoring import Connect
 from scorer.job.scoring_pass import ScoringPass, StartedJob
 from scorer.job.selecting import select
 from scorer.job.start import open_manifest, stored_spec
+from scorer.job.thread_refusals import thread_refusals
 from scorer.output.canary_files import retried
 from scorer.output.counts import SealedCounts
 from scorer.output.layout import Layout
@@ -123,7 +124,7 @@ class Job:
         TooManyFailed, or Interrupted after `stop`. Finished rows are stored in each case, and also on cancellation,
         even a repeated one.
         """
-        with ExitStack() as stack:
+        with thread_refusals(), ExitStack() as stack:
             offload = self._offload or threads(stack)
             await self._check_setup()
             lock = await folder.lock(self._files, self.layout, self._callbacks.say)

@@ -77,7 +77,11 @@ def run_blocking(main: Coroutine[Any, Any, T], *, meanwhile: Callable[[], None] 
             ended.set_result(None)
 
     try:
-        Thread(target=work, name="scorer-run").start()
+        try:
+            Thread(target=work, name="scorer-run").start()
+        except RuntimeError:  # the system refuses it
+            main.close()
+            raise
         while meanwhile is not None and not ended.done():
             wait([ended], MEANWHILE_S)
             meanwhile()

@@ -1,7 +1,11 @@
-"""Promise: where the system refuses a thread, the command says what to raise, with exit code 7, and loses no row."""
+"""Promise: where the system refuses a thread, the command says what to raise, with exit code 7, and loses no row.
+
+From Python it is the StorageError with the same sentence.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +13,9 @@ from pathlib import Path
 import pytest
 from support.command import JUDGE, run_file, shard, whole
 
+from scorer.api.runs import run, run_async
 from scorer.cli.app import _exit_code
+from scorer.errors import StorageError
 from scorer.rehearsal.process import RehearsalProcess
 
 ROWS = 40
@@ -61,3 +67,27 @@ def test_no_other_error_is_taken_for_it(
     monkeypatch.setattr("scorer.cli.app.plain_run", lambda _: command)
     assert _exit_code(["run", "run.toml"]) == code
     assert ("This is a bug of scorer" in capsys.readouterr().err) == (code == 1)
+
+
+async def run_in_a_notebook(path: str) -> None:
+    """A loop already runs in this thread."""
+    run(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "thread"),
+    [
+        (run, "scorer_0"),
+        (lambda path: asyncio.run(run_async(path)), "scorer_0"),
+        (lambda path: asyncio.run(run_in_a_notebook(path)), "scorer_0"),
+        (lambda path: asyncio.run(run_in_a_notebook(path)), "scorer-run"),
+    ],
+)
+def test_from_python_it_is_a_storage_error(
+    call: Callable[[str], object], thread: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard(tmp_path / "in/a.parquet", 3)
+    path = str(run_file(tmp_path, "http://127.0.0.1:9/v1"))
+    refuse_threads(monkeypatch, lambda name: name == thread)
+    with pytest.raises(StorageError, match="refused a further thread"):
+        call(path)
