@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from scorer.errors import SetupError
@@ -12,7 +14,8 @@ VARIABLES = "the environment variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for an address; None where there is none, or `no_proxy` excepts it.
 
-    One without a scheme is an http proxy, as curl takes it. Raises SetupError for another kind, and for no address.
+    One without a scheme is an http proxy, as curl takes it. A short IPv4 address is written in full: aiohttp takes no
+    127.1. Raises SetupError for another kind, and for no address.
     """
     from urllib.request import getproxies, proxy_bypass  # 15 modules, for nothing where the judge is on this machine
 
@@ -36,6 +39,9 @@ def _checked(proxy: str) -> str:
     try:
         found = URL(proxy)
         if found.scheme in ("http", "https") and found.host and found.port:
+            with suppress(OSError):  # it is a name, or IPv6
+                full = socket.inet_ntoa(socket.inet_aton(found.host))
+                return proxy if full == found.host else str(found.with_host(full))
             return proxy
     except ValueError:
         pass

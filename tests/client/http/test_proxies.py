@@ -54,6 +54,16 @@ def test_proxy_for_takes_a_proxy_without_a_scheme_for_http(monkeypatch: pytest.M
     assert proxy_for("https://api.example.com/v1") == f"http://me:{SECRET}@proxy:3128"
 
 
+@pytest.mark.parametrize(
+    ("host", "full"),
+    [("127.1", "127.0.0.1"), ("10.258", "10.0.1.2"), ("127.0.0.1", "127.0.0.1"), ("[::1]", "[::1]"), ("a.1", "a.1")],
+)
+def test_proxy_for_writes_a_short_address_in_full(host: str, full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{SECRET}@{host}:3128")
+    monkeypatch.delenv("https_proxy", raising=False)
+    assert proxy_for("https://api.example.com/v1") == f"http://me:{SECRET}@{full}:3128"
+
+
 @pytest.mark.parametrize("proxy", ["socks5://me:{}@proxy:1080", "http://me:{}@proxy:99999", "::::", "http://", "{}@"])
 async def test_transport_refuses_a_proxy_that_it_cannot_use(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "all_proxy", "no_proxy"):
