@@ -1,8 +1,8 @@
 """A DAG that scores and then publishes. The run file is $SCORER_RUN_FILE, the output folder $SCORER_OUT.
 
 What an exit code of scorer becomes: where the same command can go on by itself (5, 7, 130) the task fails and Airflow
-retries it; a spent budget (3) skips what follows; where somebody has to look (1, 2, 4, 6) no retry helps, so the task
-ends with that code as its result, and `look` fails for good.
+retries it; a spent budget (3) skips what follows; where somebody has to look (1, 2, 4, 6, 8) no retry helps, so the
+task ends with that code as its result, and `look` fails for good.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COMMAND = """
 scorer run "$SCORER_RUN_FILE" --quiet --log-format json > /dev/null
 code=$?
 case $code in
-  1|2|4|6) echo $code ;;
+  1|2|4|6|8) echo $code ;;
   3) exit 99 ;;
   *) echo $code; exit $code ;;
 esac
@@ -39,7 +39,7 @@ def scores():
     def look(code: str) -> None:
         if code != "0":
             raise AirflowFailException(
-                f"scorer ended with exit code {code}: see docs/reference/commands.md and the log of score"
+                f"scorer ended with exit code {code}: see docs/reference/errors.md and the log of score"
             )
 
     # Sealed shards into a table. Idempotent, so Airflow may repeat it as it likes.

@@ -20,10 +20,11 @@ case $code in
   0 | 9) ;;  # 9: provider batches are out, with --no-wait; the next start collects them
   2) echo "scorer: the run file, the arguments or the input are wrong. Nothing was sent." ;;
   3) echo "scorer: the budget is used up. What is scored is kept; a higher one goes on." ;;
-  4) echo "scorer: the judge's set-up is wrong (key, model, address, quota). Mended, the next night goes on." ;;
+  4) echo "scorer: the judge's set-up is wrong (key, model, address, quota). Once it is corrected, the next night goes on." ;;
   5) echo "scorer: the output belongs to another run, or one is still going on." ;;
   6) echo "scorer: too many rows failed. Look at them, then: scorer retry OUT" ;;
   7) echo "scorer: the output could not be written, or the table not be reached, $tries times." ;;
+  8) echo "scorer: the judge has drifted. Look at it; the next night asks the known rows first." ;;
   130) echo "scorer: interrupted. The next night goes on." ;;
   *) echo "scorer: exit code $code, which is a bug of scorer." ;;
 esac

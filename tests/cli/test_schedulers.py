@@ -90,7 +90,7 @@ def test_manifests_are_yaml_whose_commands_and_exit_codes_are_those_of_scorer() 
     (codes,) = [
         rule["onExitCodes"]["values"] for rule in job["spec"]["podFailurePolicy"]["rules"] if "onExitCodes" in rule
     ]
-    assert codes == [1, 2, 3, 4, 6]
+    assert codes == [1, 2, 3, 4, 6, 8]
     service = (EXAMPLES / "scorer@.service").read_text()
     assert f"RestartPreventExitStatus={' '.join(map(str, codes))}" in service
     ray = yaml.safe_load((EXAMPLES / "rayjob.yaml").read_text())

@@ -255,6 +255,23 @@ def test_cron_example_works(tmp_path: Path, judge: RehearsalProcess) -> None:
     assert "input.shard" in wrong.stdout
 
 
+@pytest.mark.parametrize(
+    ("code", "said"), [(0, ""), (9, ""), (8, "has drifted"), (7, "3 times"), (1, "exit code 1, which is a bug")]
+)
+def test_cron_example_says_what_an_exit_code_means(code: int, said: str, tmp_path: Path) -> None:
+    """A program in place of scorer; the script waits for nothing, and gives up at its third try."""
+    (tmp_path / "scorer").write_text(f"#!/bin/sh\nexit {code}\n")
+    (tmp_path / "scorer").chmod(0o755)
+    command = ["sh", str(EXAMPLES / "cron.sh"), "run.toml", str(tmp_path / "log")]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command, env={**os.environ, "PATH": path, "PAUSE_S": "0"}, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == code
+    assert said in done.stdout
+    assert bool(said) == bool(done.stdout)
+
+
 def load(name: str) -> Any:
     path = EXAMPLES / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -303,6 +320,7 @@ def test_airflow_example_works(tmp_path: Path, judge: RehearsalProcess, monkeypa
         (5, 5, "5"),
         (6, 0, "6"),
         (7, 7, "7"),
+        (8, 0, "8"),
         (130, 130, "130"),
     ],
 )
