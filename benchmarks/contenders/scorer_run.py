@@ -1,9 +1,9 @@
 """Ours: `scorer run` as anybody starts it, every default kept. Its run file is written before the clock starts.
 
 Variants: "tokens" declares a token limit, far away, so that tiktoken counts a part of the prompts; "capped" adds a
-budget, so that every request waits until its reservation is on disk; "auto" leaves it to the run how many are in flight;
-"KEY=NUMBER+..." are limits as they stand, "workers=NUMBER" is how many processes share the work; "batch=JSON" sends
-provider batches with these keys of `model.batch`, of which `deadline` is `limits.deadline`.
+budget, so that every request waits until its reservation is on disk; "auto" leaves it to the run how many are in
+flight; "KEY=NUMBER+..." are limits as they stand, "workers=NUMBER" is how many processes share the work; "batch=JSON"
+sends provider batches with these keys of `model.batch`, of which `deadline` is `limits.deadline`.
 """
 
 from __future__ import annotations

@@ -33,9 +33,11 @@ _PIECE = 8192
 
 _BYTES_A_TOKEN = 4
 
-EVERY, FEWEST, PRECISION = 8, 16, 0.015
-"""`SampledCounter` counts at most one text in `EVERY` of a call and at least `FEWEST` of them; `PRECISION` is the
-standard error that it aims at, in parts of a call's sum. A second of such rates has at least three calls: 1 %."""
+EVERY, FEWEST = 8, 8
+"""`SampledCounter` counts at most one text in `EVERY` of a call, but at least `FEWEST`."""
+
+PRECISION, OF_TEXTS = 0.01, 1_700
+"""The standard error that it aims at, in parts of the sum over so many texts: what a second of such rates has."""
 
 _RANKS_URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 _RANKS_SHA256 = {
@@ -101,10 +103,10 @@ class SampledCounter(Counter):
     """Counts a random part of the texts of a call, and estimates the others by those.
 
     An estimate is the text's bytes times the tokens a byte of the counted texts of the same call. The sum over a call
-    is right on average, and its standard error is `PRECISION` by the spread of the texts of earlier calls: so many are
-    counted (Cochran, Sampling Techniques, 1977, sections 4.6 and 6.3), but at least `FEWEST` and at most one in
-    `EVERY`. For rates of so many texts that the error of one text does not count. Counting takes 40 us a text of 300
-    tokens, estimating 0.5 (docs/project/log.md).
+    is right on average. As many are counted as the sum over `OF_TEXTS` texts needs for a standard error of `PRECISION`,
+    by the spread of the texts of earlier calls (Cochran, Sampling Techniques, 1977, sections 4.6 and 6.3). For rates of
+    so many texts that the error of one text does not count. Counting takes 40 us a text of 300 tokens, estimating 0.5
+    (docs/project/log.md).
     """
 
     __slots__ = ("_random", "_spread")
@@ -132,12 +134,11 @@ class SampledCounter(Counter):
 
     def _enough(self, given: int) -> int:
         """How many of so many texts are to be counted."""
-        most = max(FEWEST, given // EVERY)
-        if self._spread is None:
-            return min(given, most)
-        of_many = self._spread / PRECISION**2  # enough of infinitely many texts
-        enough = math.ceil(of_many * given / (of_many + given)) if given else 0
-        return min(given, most, max(FEWEST, enough))
+        share = 1 / EVERY
+        if self._spread is not None:
+            of_many = self._spread / PRECISION**2  # of infinitely many texts
+            share = min(share, of_many / (of_many + OF_TEXTS))
+        return min(given, max(FEWEST, math.ceil(given * share)))
 
     def _learn(self, counts: Sequence[int], estimates: Sequence[float]) -> None:
         """Takes over a larger spread at once, and a smaller one over some eight calls."""
