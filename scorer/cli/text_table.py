@@ -111,13 +111,14 @@ def wrapped(text: str, indent: int = 2, most: int | None = None) -> str:
 
 
 def cell(value: Any) -> str:
+    """A value as a table shows it. What rounds to zero has no sign, except as the end of an interval."""
     if value is None:
         return "-"
     if isinstance(value, tuple):
         shown, interval = value
         return cell(shown) + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:z.3f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable_line(str(value))
 
 
