@@ -113,7 +113,7 @@ def rehearse(
     """
     from scorer.job.rehearse import rehearsal
 
-    with rehearsal(_tree(spec, set)) as (planned, _):
+    with thread_refusals(), rehearsal(_tree(spec, set)) as (planned, _):
         return _blocking(lambda seen: _scored(planned, seen, choice=_choice(sample)), watch, progress)
 
 

@@ -1,4 +1,4 @@
-"""A thread that the system refuses: an error that says what to raise, in place of Python's RuntimeError."""
+"""A thread or a process that the system refuses: an error that says what to raise, in place of Python's own."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from scorer.errors import StorageError
 
 
 def refused_thread(error: Exception) -> StorageError | None:
-    """The error of a refused thread, also of a worker's; None where the error is another one."""
-    if not isinstance(error, RuntimeError) or "can't start new thread" not in str(error):
+    """The error of a refused thread, also of a worker's, or of a refused process; None where it is another one."""
+    forked = isinstance(error, BlockingIOError)  # fork's EAGAIN: no file or socket of ours lets it pass
+    if not forked and not (isinstance(error, RuntimeError) and "can't start new thread" in str(error)):
         return None
     return StorageError(
-        "The system refused a further thread to this process: a limit of processes and threads, or of memory, is "
+        "The system refused a further thread or process: a limit of processes and threads, or of memory, is "
         "reached. Raise it (`ulimit -u`, `ulimit -v`, or that of the container), or end other programs, then give the "
         "command again. What was stored is intact."
     )
@@ -21,10 +22,10 @@ def refused_thread(error: Exception) -> StorageError | None:
 
 @contextmanager
 def thread_refusals() -> Iterator[None]:
-    """Raises StorageError where the system refuses a thread."""
+    """Raises StorageError where the system refuses a thread or a process."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, BlockingIOError) as error:
         if (refused := refused_thread(error)) is None:
             raise
         raise refused from error

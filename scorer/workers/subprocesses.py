@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from scorer.processes.search_path import child_command, child_environment
 from scorer.workers import messages
@@ -31,7 +31,8 @@ class SubprocessLauncher:
 
     async def run_worker(self, hello: messages.Hello) -> str | None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as where_it_fails:
+            where_it_fails.enter_context(ours)
             process = await asyncio.create_subprocess_exec(
                 *child_command("scorer.workers", str(theirs.fileno()), str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -40,6 +41,7 @@ class SubprocessLauncher:
                 pass_fds=(theirs.fileno(),),
                 env=child_environment(),
             )
+            where_it_fails.pop_all()
         self._running.add(process)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         silence, killed = SilenceTimeout(lambda: self._owner.broker.rows.done), None

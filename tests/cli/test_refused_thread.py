@@ -1,4 +1,4 @@
-"""Promise: where the system refuses a thread, the command says what to raise, with exit code 7, and loses no row.
+"""Promise: a refused thread or process is a sentence that says what to raise, with exit code 7, and costs no row.
 
 From Python it is the StorageError with the same sentence.
 """
@@ -6,6 +6,9 @@ From Python it is the StorageError with the same sentence.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.command import JUDGE, run_file, shard, whole
 
-from scorer.api.runs import run, run_async
+from scorer.api.runs import rehearse, run, run_async
 from scorer.cli.app import _exit_code
 from scorer.errors import StorageError
 from scorer.rehearsal.process import RehearsalProcess
@@ -91,3 +94,37 @@ def test_from_python_it_is_a_storage_error(
     refuse_threads(monkeypatch, lambda name: name == thread)
     with pytest.raises(StorageError, match="refused a further thread"):
         call(path)
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses every process, as fork does beyond RLIMIT_NPROC."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize("command", [["rehearse"], ["run", "--workers", "2"]])
+def test_a_refused_process_is_said_as_well(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard(tmp_path / "in/a.parquet", 3)
+    path = str(run_file(tmp_path, "http://127.0.0.1:9/v1"))
+    assert _exit_code([command[0], path, *command[1:]]) == 7
+    said = capsys.readouterr().err
+    assert "The system refused a further thread or process" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.usefixtures("no_process")
+def test_a_refused_process_is_a_storage_error_from_python(tmp_path: Path) -> None:
+    shard(tmp_path / "in/a.parquet", 3)
+    path = str(run_file(tmp_path, "http://127.0.0.1:9/v1"))
+    with pytest.raises(StorageError, match="thread or process"):
+        rehearse(path)
+    with pytest.raises(StorageError, match="thread or process"):
+        run(path, workers=2)
