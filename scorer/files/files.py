@@ -88,8 +88,8 @@ class Files(Protocol):
         """Deletes a file; does nothing where it does not exist."""
         ...
 
-    def sweep(self, folder: str, ending: str = "") -> None:
-        """Deletes the partial files in `folder` that a crash left: those of names that end so."""
+    def sweep(self, folder: str, part: str = "") -> None:
+        """Deletes the partial files in `folder` that a crash left: those with `part` and a hyphen in their names."""
         ...
 
     def drop_folder(self, folder: str) -> None:

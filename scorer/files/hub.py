@@ -111,7 +111,7 @@ class HubFiles:
     def delete(self, path: str) -> None:
         _refuse(path)
 
-    def sweep(self, folder: str, ending: str = "") -> None:
+    def sweep(self, folder: str, part: str = "") -> None:
         _refuse(folder)
 
     def drop_folder(self, folder: str) -> None:

@@ -147,8 +147,8 @@ class LocalFiles:
         with storage_errors(path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
-    def sweep(self, folder: str, ending: str = "") -> None:
-        for path in Path(folder).glob(f"{PARTIAL}*{ending}-*"):
+    def sweep(self, folder: str, part: str = "") -> None:
+        for path in Path(folder).glob(f"{PARTIAL}*{part}-*"):
             self.delete(str(path))
 
     def drop_folder(self, folder: str) -> None:

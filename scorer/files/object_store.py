@@ -236,7 +236,7 @@ class ObjectFiles:
         with contextlib.suppress(FileNotFoundError):
             self._ask("delete", path, lambda: obstore.delete(self._store, keys), before=lambda: self._still_ours(path))
 
-    def sweep(self, folder: str, ending: str = "") -> None:
+    def sweep(self, folder: str, part: str = "") -> None:
         """Does nothing: an interrupted upload is never visible; the bucket's lifecycle rule removes its parts."""
 
     def drop_folder(self, folder: str) -> None:

@@ -97,8 +97,8 @@ class AnyFiles:
     def delete(self, path: str) -> None:
         self.of(path).delete(path)
 
-    def sweep(self, folder: str, ending: str = "") -> None:
-        self.of(folder).sweep(folder, ending)
+    def sweep(self, folder: str, part: str = "") -> None:
+        self.of(folder).sweep(folder, part)
 
     def drop_folder(self, folder: str) -> None:
         self.of(folder).drop_folder(folder)

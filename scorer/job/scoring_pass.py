@@ -19,7 +19,7 @@ from scorer.config.model_prices import tariff
 from scorer.engine.background import Service, Watch, served
 from scorer.errors import Interrupted, OutputError, ScorerError, SetupError
 from scorer.files.files import Files
-from scorer.files.local_lock import FolderGone
+from scorer.files.local_lock import LOOK_S, FolderGone
 from scorer.frozen import dataclass
 from scorer.job import folder
 from scorer.job.callbacks import Callbacks
@@ -187,16 +187,29 @@ class ScoringPass:
         except (asyncio.CancelledError, Interrupted):
             state = "interrupted"
             raise
-        except FolderGone as error:
-            self._error = FolderGone(f"{error} {_spent(scoring.totals)} The next start in this folder counts it.")
-            raise self._error from error
         except ScorerError as error:
             self._error = error
+            await self._check_folder(scoring)
             raise
         finally:
             if canaries is not None:
                 await shielded(canaries.close())
-            await shielded(folder.close(opened, partial, recorder, progress, state), failure_first=True)
+            try:
+                await shielded(folder.close(opened, partial, recorder, progress, state), failure_first=True)
+            except ScorerError:
+                await self._check_folder(scoring)
+                raise
+
+    async def _check_folder(self, scoring: Scoring) -> None:
+        """Raises FolderGone, with what was spent, where the folder was deleted: another failure may come of that."""
+        await asyncio.sleep(LOOK_S)  # so that the lock looks again
+        try:
+            self._job.owned()
+        except FolderGone as error:
+            self._error = FolderGone(f"{error} {_spent(scoring.totals)} The next start in this folder counts it.")
+            raise self._error from error
+        except ScorerError:
+            pass
 
     def _work(self, lost: Callable[[], bool], *, waves: bool) -> Iterator[Work]:
         """The rows to score; with `waves` those of the question come later."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -189,9 +190,11 @@ class Coordinator:
         self._heard.set()
 
     def _left_behind(self, worker: int, work: Work) -> list[Published]:
-        """The segments that a dead worker wrote of a piece of work, reported or not."""
+        """The segments that a dead worker wrote of a piece of work, reported or not. Deletes what it did not finish."""
         shard: Shard = work.shard
         found = []
+        with suppress(StorageError):  # the next start deletes it
+            self._opened.files.sweep(f"{self._opened.layout.segments}/{shard.stem}", f"-w{worker}")
         for segment in self._opened.layout.segments_of(self._opened.files, shard.stem):
             if (segment.worker, segment.generation) == (worker, work.generation) and not segment.merged:
                 path = self._opened.layout.segment(segment)

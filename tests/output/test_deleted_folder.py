@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from support.inprocess import Run
+from support.inprocess_workers import in_this_process
 
 from scorer.errors import OutputError, StorageError
 from scorer.files import local_lock
@@ -54,6 +56,27 @@ def test_a_run_whose_folder_is_deleted_stops_and_books_what_it_spent(tmp_path: P
     run.exact()
     assert ledger.totals(LocalFiles(), f"{run.out}/ledger").tokens >= 12 * run.wire.billed
     assert run.wire.billed > before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shard_that_is_finished_when_the_folder_is_deleted_hides_neither_that_nor_the_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """It cannot be sealed, since its other results are gone."""
+    run = Run(tmp_path, 40, 10)
+    if workers > 1:
+        run.workers = in_this_process(monkeypatch, run.wire)
+
+    def delete() -> None:
+        if run.wire.asked.total() == 50:
+            shutil.rmtree(run.out)
+
+    run.wire.then = delete
+    with pytest.raises(FolderGone, match=r"out was deleted.*Spent until then: 600 tokens"):
+        run.run()
+    assert ledger.totals(LocalFiles(), f"{run.out}/ledger").tokens == 600
+    found = orjson.loads(Path(run.out, "progress.json").read_bytes())
+    assert (found["exit_code"], found["prompt_tokens"]) == (7, 500)
 
 
 def test_a_ledger_that_is_deleted_alone_is_written_again(tmp_path: Path) -> None:

@@ -182,6 +182,25 @@ def test_coordinator_recovers_results_of_dead_worker_and_reassigns_rest(tmp_path
     run(scenario())
 
 
+def test_coordinator_deletes_only_the_file_that_a_dead_worker_was_writing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        out = Output(tmp_path, 10)
+        store = out.store()
+        owner, _ = owner_of(out, store)
+        await owner.feed(store.work(out.shards))
+        dead = Hand(out, owner)
+        first, *_ = dead.lease()
+        await dead.publish([first])
+        (written,) = out.segments()
+        partial = [written.with_name(f".partial-g0-w{n}-000000001-000000001-1.parquet-77-0") for n in (dead.number, 11)]
+        for path in partial:
+            path.touch()
+        await owner.lost(dead.number)
+        assert [path.exists() for path in (*partial, written)] == [False, True, True]
+
+    run(scenario())
+
+
 def test_coordinator_counts_copied_rows_of_dead_worker_as_copies(tmp_path: Path) -> None:
     async def scenario() -> None:
         out = Output(tmp_path, 10)
