@@ -31,7 +31,7 @@ NAMES = {
     "ledger": "disk (ledger)",
     "storage": "disk (results)",
     "budget": "room under a cap",
-    "opening": "the opening of a capped run",
+    "opening": "the first bills under a cap",
     "lock": "the lock",
     "paused": "a pause",
 }
