@@ -138,7 +138,7 @@ def measure(
         out = f"{folder}/out"
         os.mkdir(out)
         with open(f"{folder}/said", "w+b") as said:
-            command = _command(contender, Task(path, url, out, in_flight, contender.variant))
+            command = command_of(contender, Task(path, url, out, in_flight, contender.variant))
             own = {"TMPDIR": folder, "TIKTOKEN_CACHE_DIR": ranks(), "OPENAI_API_KEY": KEY}
             environment = os.environ | own | NO_PROXY
             began = time.perf_counter()
@@ -157,7 +157,7 @@ def measure(
     return took
 
 
-def _command(contender: Contender, given: Task) -> list[str]:
+def command_of(contender: Contender, given: Task) -> list[str]:
     """What is started for a task: our command alone, whose run file is written before; of others their file here."""
     if contender.module == "scorer_run":
         return scorer_run.command(given)

@@ -20,10 +20,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import judge
-from benchmarks.field import CONTENDERS, NO_PROXY, ROOT, python_of, ranks, rows
+from benchmarks.field import CONTENDERS, NO_PROXY, ROOT, command_of, ranks, rows
+from benchmarks.task import KEY, Task
 from scorer.errors import Interrupted
 
 FIRST_S, LAST_S = 5, 55
@@ -57,13 +59,12 @@ def use(who: str, case: dict[str, Any], changes: dict[int, float], options: argp
     settings = {**case, **limits, "chars_per_token": 4.6}
     with judge.rehearsal(theirs, **settings) as process, tempfile.TemporaryDirectory(prefix="bench-limits-") as folder:
         variant = "+".join(f"{name}={value}" for name, value in limits.items())
-        command = [python_of(CONTENDERS[who]), "-m", f"benchmarks.contenders.{CONTENDERS[who].module}"]
-        command += ["--rows", rows(ROWS), "--url", process.url, "--out", f"{folder}/out"]
-        command += ["--in-flight", "512", "--variant", variant]
+        contender = replace(CONTENDERS[who], variant=variant)
+        command = command_of(contender, Task(rows(ROWS), process.url, f"{folder}/out", 512, variant))
         os.mkdir(f"{folder}/out")
         process.reset()
         began = time.monotonic()  # as the judge counts its seconds
-        environment = os.environ | {"TIKTOKEN_CACHE_DIR": ranks(), "TMPDIR": folder} | NO_PROXY
+        environment = os.environ | {"TIKTOKEN_CACHE_DIR": ranks(), "TMPDIR": folder, "OPENAI_API_KEY": KEY} | NO_PROXY
         heard = None if who == "scorer" else subprocess.DEVNULL
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=heard) as child:
             judge.pin(child.pid, mine)

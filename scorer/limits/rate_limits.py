@@ -16,6 +16,9 @@ from asyncio_throttle import Throttler  # type: ignore[attr-defined]
 from scorer.frozen import dataclass
 
 MARGIN = 0.995
+SHORTEST_S = 0.001
+"""The shortest wait for tokens. uvloop rounds timers to milliseconds: one of less than half of that comes at once, and
+the bucket would be asked all the time. It fills meanwhile, so nothing is lost."""
 BELIEVED_S = 60.0
 """A lowered limit that no header has confirmed for this long ends at the next answer that does not state it."""
 
@@ -202,10 +205,10 @@ class TokenBucket(TokenRate):
         return self._level
 
     def wait_s(self, amount: float = 1.0, ahead: float = 0.0) -> float:
-        """Seconds until `amount` may be taken and `ahead` tokens are left for others. 0: now."""
+        """Seconds until `amount` may be taken and `ahead` tokens are left for others: 0, or at least `SHORTEST_S`."""
         self._refill()
         lack = min(amount, self._capacity) + ahead - self._level
-        return 0.0 if lack <= 1e-6 else lack / self._rate
+        return 0.0 if lack <= 1e-6 else max(SHORTEST_S, lack / self._rate)
 
     def take(self, amount: float = 1.0) -> None:
         self._level -= amount

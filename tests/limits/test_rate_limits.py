@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -144,6 +144,15 @@ def test_token_bucket_admits_oversized_request_when_full_and_keeps_debt() -> Non
     assert times[0] == 0.0
     # The debt is paid, and the bucket is full for the first token above it.
     assert times[1] == pytest.approx((5000 - 0.3 * rate + 1) / rate)
+
+
+def test_token_bucket_is_asked_once_a_millisecond_at_most_and_the_rate_is_used_up() -> None:
+    """2,500 requests a second, each of which would wait .4 ms: a timer of uvloop of so little comes at once."""
+    rate = 30e6 * MARGIN / 60
+    times = bucket_times(30e6, 0.3, [(0.0, 200.0)] * 10_000)
+    waits = {round(after - before, 9) for before, after in pairwise(times)} - {0.0}
+    assert min(waits) >= 0.001
+    assert times[-1] == pytest.approx((10_000 * 200 - 0.3 * rate) / rate, abs=0.001)
 
 
 def test_token_bucket_returns_tokens_at_once_without_overflow() -> None:
