@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 import orjson
 
+from scorer.client.json_body import json_body
 from scorer.client.providers.caching import anthropic_content, anthropic_mark, ends_of
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import read_model
@@ -131,7 +132,7 @@ class Anthropic:
         return self._settings.sent(request, reasons=reasons(self._settings.reasoning))
 
     def _call(self, request: Request) -> Call:
-        return Call(url=self._url, body=orjson.dumps(self._body(request)), headers=self._headers)
+        return Call(url=self._url, body=json_body(self._body(request)), headers=self._headers)
 
     def rate(self, headers: Mapping[str, str]) -> RateHint:
         """The gauges of `anthropic-ratelimit-*`; a reset is a date, so it needs the reply's own `date` to be one."""

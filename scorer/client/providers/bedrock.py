@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
+from scorer.client.json_body import json_body
 from scorer.client.providers.caching import converse_content, ends_of
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.errors import fault, no_logprobs
@@ -98,7 +99,7 @@ class Bedrock:
         return self._settings.sent(request, reasons=reasons(self._settings.reasoning))
 
     def _call(self, request: Request) -> Call:
-        return Call(url=self._url, body=orjson.dumps(self._body(request)), headers=self._headers)
+        return Call(url=self._url, body=json_body(self._body(request)), headers=self._headers)
 
     def _body(self, request: Request) -> dict[str, Any]:
         settings, learned = self._settings, self.learned

@@ -12,9 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
-import orjson
-
 from scorer.class_values import number, written
+from scorer.client.json_body import json_body
 from scorer.client.providers.complaints import complaint, parse
 from scorer.client.providers.completions import billed, read_model, read_usage
 from scorer.client.providers.errors import fault
@@ -83,7 +82,7 @@ class Classifier(ABC):
         asked = request.classify or Asked()
         texts = [message.content for message in request.messages]
         body = {"model": self.name, **self._body(request, asked, texts), **(self._settings.extra or {})}
-        reply = yield Call(url=f"{self._url}{self._settings.url_query}", body=orjson.dumps(body), headers=self._headers)
+        reply = yield Call(url=f"{self._url}{self._settings.url_query}", body=json_body(body), headers=self._headers)
         value = parse(reply.body)
         if reply.status != 200 or complaint(value) is not None or not isinstance(value, dict | list):
             raise self._fault(reply, asked)

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 import orjson
 
+from scorer.client.json_body import json_body
 from scorer.client.providers import logprobs as forced
 from scorer.client.providers.caching import cache_key
 from scorer.client.providers.complaints import complaint, parse
@@ -164,12 +165,12 @@ class OpenAI:
         known = not (self._settings.extra or self.learned.reasoning.form)  # these have further names for the limit
         output = (body[limit], request.choices) if known else None
         learned = limit, self.learned.places
-        return Call(self._chat_url, orjson.dumps(body), self._headers[request.tier], None, False, output, learned)
+        return Call(self._chat_url, json_body(body), self._headers[request.tier], None, False, output, learned)
 
     def call(self, path: str, body: Mapping[str, Any], tier: str = "") -> Call:
         """A POST of `body` to `path` below the base URL, or below its root where `path` is "/tokenize"."""
         base = self.base_url.removesuffix("/v1") if path == "/tokenize" else self.base_url
-        return Call(url=f"{base}{path}{self._settings.url_query}", body=orjson.dumps(body), headers=self._headers[tier])
+        return Call(url=f"{base}{path}{self._settings.url_query}", body=json_body(body), headers=self._headers[tier])
 
     def completion_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """A body for /completions; here `fields` win over `extra`, because the measurement depends on them."""

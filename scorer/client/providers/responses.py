@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, Unpack
 
-import orjson
-
+from scorer.client.json_body import json_body
 from scorer.client.providers import LEAST_OUTPUT
 from scorer.client.providers.caching import cache_key
 from scorer.client.providers.complaints import parse
@@ -81,7 +80,7 @@ class Responses:
         return rate_hint(headers)
 
     def _call(self, request: Request) -> Call:
-        return Call(url=self._url, body=orjson.dumps(self._body(request)), headers=self._headers)
+        return Call(url=self._url, body=json_body(self._body(request)), headers=self._headers)
 
     def _body(self, request: Request) -> dict[str, Any]:
         settings, learned = self._settings, self.learned
