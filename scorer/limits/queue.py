@@ -97,14 +97,7 @@ class AdmissionQueue(Generic[T]):
         `give_back` with it.
         """
         if not self._places:
-            free = self._free_places()
-            hold: tuple[str, float | None] | None
-            if free is None:
-                hold = self._ask(demand, leave)
-            elif free[0] <= 0:
-                hold = free[1], None
-            else:
-                hold = self._pace(demand) if self._pace is not None else None
+            hold = self._ask(demand, leave, self._free_places())
             if hold is None:
                 return self._take(demand)
             self._wait(*hold)
@@ -154,33 +147,36 @@ class AdmissionQueue(Generic[T]):
             self._timer.cancel()
             self._timer = None
         free = self._free_places() if self._places else None
-        left = 0 if free is None else free[0]
-        hold: tuple[str, float | None] | None
+        given = 0
         while self._places:
             place = self._places[0]
             if not place.granted.done():
                 try:
-                    if free is None:
-                        hold = self._ask(place.demand, place.leave)
-                    elif left <= 0:
-                        hold = free[1], None
-                    else:
-                        hold = self._pace(place.demand) if self._pace is not None else None
+                    hold = self._ask(place.demand, place.leave, free, given)
                 except Exception as error:  # noqa: BLE001 - the waiter raises it
                     place.granted.set_exception(error)
                 else:
                     if hold is not None:
                         self._wait(*hold, blocked)
                         return
-                    left -= 1
+                    given += 1
                     place.granted.set_result(self._take(place.demand))
             self._places.popleft()
             self._begun -= not place.demand.first
         if blocked is not None:
             self._waited(*blocked, self._loop.time())
 
-    def _ask(self, demand: Demand, leave: Callable[[], bool] | None) -> tuple[str, float | None] | None:
-        """The limit that the head must wait for. Raises EndpointDown in an outage where it may leave."""
+    def _ask(
+        self, demand: Demand, leave: Callable[[], bool] | None, free: tuple[int, str] | None, given: int = 0
+    ) -> tuple[str, float | None] | None:
+        """The limit that the head must wait for, where `given` of the places `free` were given since.
+
+        Raises EndpointDown in an outage where it may leave.
+        """
+        if free is not None:
+            if given >= free[0]:
+                return free[1], None
+            return self._pace(demand) if self._pace is not None else None
         hold = self._hold(demand)
         if hold is not None:
             if hold[0] in AWAY and leave is not None and leave():

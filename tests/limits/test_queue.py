@@ -75,7 +75,7 @@ def test_queue_checks_no_demand_by_itself_where_any_may_take_a_free_place() -> N
 
 
 def test_queue_checks_only_the_rate_of_a_demand_that_may_take_a_free_place() -> None:
-    """A free place and the rate: both are needed, in this order, also where nobody waits."""
+    """The limit in flight is checked first, then the rate, also where no other request waits."""
     paced, sent, waits = list[float](), list[float](), list[tuple[str, float]]()
 
     def hold(_: Demand) -> tuple[str, float | None] | None:
