@@ -139,8 +139,7 @@ def measure(
         os.mkdir(out)
         with open(f"{folder}/said", "w+b") as said:
             command = command_of(contender, Task(path, url, out, in_flight, contender.variant))
-            own = {"TMPDIR": folder, "TIKTOKEN_CACHE_DIR": ranks(), "OPENAI_API_KEY": KEY}
-            environment = os.environ | own | NO_PROXY
+            environment = environment_in(folder)
             began = time.perf_counter()
             child = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
@@ -155,6 +154,11 @@ def measure(
         if keep is not None:
             shutil.move(out, keep)
     return took
+
+
+def environment_in(folder: str) -> dict[str, str]:
+    """The environment of every contender, whose temporary files are in `folder`."""
+    return os.environ | {"TMPDIR": folder, "TIKTOKEN_CACHE_DIR": ranks(), "OPENAI_API_KEY": KEY} | NO_PROXY
 
 
 def command_of(contender: Contender, given: Task) -> list[str]:

@@ -24,8 +24,8 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks import judge
-from benchmarks.field import CONTENDERS, NO_PROXY, ROOT, command_of, ranks, rows
-from benchmarks.task import KEY, Task
+from benchmarks.field import CONTENDERS, ROOT, command_of, environment_in, rows
+from benchmarks.task import Task
 from scorer.errors import Interrupted
 
 FIRST_S, LAST_S = 5, 55
@@ -64,7 +64,7 @@ def use(who: str, case: dict[str, Any], changes: dict[int, float], options: argp
         os.mkdir(f"{folder}/out")
         process.reset()
         began = time.monotonic()  # as the judge counts its seconds
-        environment = os.environ | {"TIKTOKEN_CACHE_DIR": ranks(), "TMPDIR": folder, "OPENAI_API_KEY": KEY} | NO_PROXY
+        environment = environment_in(folder)
         heard = None if who == "scorer" else subprocess.DEVNULL
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=heard) as child:
             judge.pin(child.pid, mine)
