@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scorer.files.arrow_share import EqualColumns
 from scorer.files.arrow_take import take
 from scorer.files.files import Files
 from scorer.output import segments as seg
@@ -25,12 +26,15 @@ MERGE_BYTES, LEAST_BYTES = 16 * 1024 * 1024, 128 * 1024
 class Cursor:
     """Reads a file that is sorted by row forward, in portions of `size` bytes. It holds one portion.
 
-    The file is closed once its last portion is loaded: its reader takes more memory than 1,000 rows. Raises one of
-    DAMAGE, with the path in `Cursor.path`.
+    `equal` holds what its portions have in common with each other and with those of other files. The file is closed
+    once its last portion is loaded: its reader takes more memory than 1,000 rows. Raises one of DAMAGE, with the path
+    in `Cursor.path`.
     """
 
-    def __init__(self, files: Files, path: str, columns: Sequence[str] | None = None, *, size: int) -> None:
-        self.path = path
+    def __init__(
+        self, files: Files, path: str, columns: Sequence[str] | None = None, *, size: int, equal: EqualColumns
+    ) -> None:
+        self.path, self._equal = path, equal
         with ExitStack() as stack:
             self._file = stack.enter_context(files.open(path))
             parquet = pq.ParquetFile(self._file, pre_buffer=False, buffer_size=1 << 18, page_checksum_verification=True)
@@ -54,8 +58,8 @@ class Cursor:
             batch = next(self._batches, None)
             if batch is None:
                 return None
-            self._rest = pa.Table.from_batches([batch])
             self.portion_bytes = batch.get_total_buffer_size()
+            self._rest = pa.Table.from_batches([self._equal.shared(batch)])
             self._unread -= batch.num_rows
         if not self._unread:
             self.close()
@@ -95,6 +99,7 @@ def merge(
     """
     waiting = sorted(inputs, key=lambda item: item[1], reverse=True)
     cursors: list[tuple[Cursor, int]] = []
+    equal = EqualColumns()
     size = max(LEAST_BYTES, MERGE_BYTES // max(8, len(inputs)))
     end = max((last for _, _, last in inputs), default=-1) + 1
     try:
@@ -108,7 +113,7 @@ def merge(
             while waiting and waiting[-1][1] < stop:
                 path, _, last = waiting.pop()
                 with seg.broken(path):
-                    cursor = Cursor(files, path, schema.names if some else None, size=size)
+                    cursor = Cursor(files, path, schema.names if some else None, size=size, equal=equal)
                 cursors.append((cursor, last))
                 stop = _loaded(cursor, start, stop)
             if sum(cursor.portion_bytes for cursor, _ in cursors) > seg.WINDOW_BYTES:

@@ -196,6 +196,15 @@ def test_grouped_joins_tables_up_to_group_bytes(
     assert list(seg.grouped(iter([]))) == []
 
 
+def test_merge_holds_columns_once_that_are_equal_in_all_files(tmp_path: Path) -> None:
+    parts = [segment(tmp_path, [result(SHARD, n) for n in range(at, at + 200)]) for at in (0, 200, 400, 600, 800)]
+    merged = pa.concat_tables(found for _, _, found in merge(LocalFiles(), parts, SCHEMA))
+    first = table(*(result(SHARD, n) for n in range(200)))
+    for name in ("shard", "judge", "judge_model", "method", "attempts"):
+        assert merged.column(name).get_total_buffer_size() < 2 * first.column(name).get_total_buffer_size()
+    assert merged.column("row").to_pylist() == list(range(1000))
+
+
 def test_segment_row_groups_have_window_rows_or_group_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seg, "WINDOW", 4)
     tables = [table(*(result(SHARD, n) for n in range(at, at + 10))) for at in (0, 10)]
