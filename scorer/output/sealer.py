@@ -45,7 +45,7 @@ class Sealer(PeriodicService):
         self._offload = offload
         self._on_damaged = on_damaged
         self._ready: deque[Unfinished] = deque()  # the reader's thread appends to it too
-        self._hidden: deque[tuple[float, Shard, Segment]] = deque()
+        self._hidden: deque[tuple[float, Shard, Segment, bool]] = deque()  # due, and the arguments of `_delete`
         self._tidying = asyncio.Lock()
 
     def ready(self, state: Unfinished) -> None:
@@ -103,7 +103,7 @@ class Sealer(PeriodicService):
                 self._is_damaged(state, error)
                 return
             state.segments = [merged, *(s for s in state.segments if s not in chosen)]
-            self._hide(state.shard, chosen)
+            self._hide(state.shard, merged, hides=True)
 
     async def _seal(self, states: Sequence[Unfinished]) -> None:
         """Seals shards, durable together. What fails for one costs no other; the first failure is raised last."""
@@ -114,7 +114,8 @@ class Sealer(PeriodicService):
             elif isinstance(outcome, Exception):
                 failures.append(outcome)
             else:
-                self._hide(state.shard, outcome.hides)
+                for segment in outcome.hides:
+                    self._hide(state.shard, segment)
                 if not outcome.generation and not self._inventory.sealed(state.shard):
                     self.counted.add(state.shard.stem, outcome.counts)
                 self._was_sealed(state)
@@ -138,13 +139,19 @@ class Sealer(PeriodicService):
         state.lost = self.lost = True
         self._on_damaged(error)
 
-    def _hide(self, shard: Shard, segments: Sequence[Segment]) -> None:
-        due = asyncio.get_running_loop().time() + KEEP_HIDDEN_S
-        self._hidden.extend((due, shard, segment) for segment in segments)
+    def _hide(self, shard: Shard, segment: Segment, *, hides: bool = False) -> None:
+        """The segment is deleted after KEEP_HIDDEN_S; or those that it `hides`, which are not held until then."""
+        self._hidden.append((asyncio.get_running_loop().time() + KEEP_HIDDEN_S, shard, segment, hides))
 
-    def _delete(self, shard: Shard, segment: Segment) -> None:
-        """Deletes a hidden segment, and with the last one of a sealed shard its folder, which has no writer."""
-        files, path = self._run.files, self._run.layout.segment(segment)
-        files.delete(path)
+    def _delete(self, shard: Shard, segment: Segment, hides: bool) -> None:
+        """Deletes hidden segments, and with the last one of a sealed shard its folder, which has no writer."""
+        files, layout = self._run.files, self._run.layout
+        for hidden in self._hidden_by(segment) if hides else [segment]:
+            files.delete(layout.segment(hidden))
         if self._inventory.sealed(shard) and self._inventory.unfinished(shard.path) is None:
-            files.drop_folder(path.rpartition("/")[0])
+            files.drop_folder(f"{layout.segments}/{shard.stem}")
+
+    def _hidden_by(self, merged: Segment) -> list[Segment]:
+        """The segments that a merged one hides; none where that was set aside."""
+        found = self._run.layout.segments_of(self._run.files, merged.stem)
+        return [s for s in found if merged.hides(s)] if any(s.name == merged.name for s in found) else []

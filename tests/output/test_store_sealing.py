@@ -18,6 +18,7 @@ from scorer.files.files import read
 from scorer.files.files import replace as replace_file
 from scorer.files.local_files import LocalFiles
 from scorer.output import seal as seal_module
+from scorer.output import sealer as sealer_module
 from scorer.output import segments as seg
 from scorer.output.layout import Segment, shown
 from scorer.output.manifest import load
@@ -285,5 +286,34 @@ def test_store_merges_more_than_64_segments_into_one_that_hides_them(tmp_path: P
         assert left(output)["a"] == list(range(1, 200 - MERGE_AT - 1))
         await output.score({0: range(1, 200 - MERGE_AT - 1)})
         assert complete(output)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_store_deletes_what_a_merged_segment_hides_ten_minutes_later_where_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    for module in (seal_module, sealer_module):
+        monkeypatch.setattr(module, "MERGE_AT", 4)
+
+    async def scenario() -> None:
+        output = Output(tmp_path, 9)
+        store = output.store()
+        list(store.work(output.shards))
+        for n in range(5):
+            await publish(store, [result(output.shards[0], n)])
+        (merged,), hidden = shown(output.layout.segments_of(output.files, "a"))
+        assert len(hidden) == 5
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.serve())
+            await asyncio.sleep(KEEP_HIDDEN_S - 1)
+            assert len(output.segments()) == 6
+            if not there:
+                output.files.delete(output.layout.segment(merged))
+            await asyncio.sleep(2)
+            assert len(output.segments()) == (1 if there else 5)
+            store.stop()
+        assert left(output)["a"] == [5, 6, 7, 8]
 
     run(scenario())
