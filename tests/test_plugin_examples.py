@@ -8,15 +8,14 @@ import re
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.command import PROMPT, own_score, run_file, scorer, scores, shard
+from support.http_server import HttpHandler, HttpServer
 
 from scorer.build.plan import check
 from scorer.config.loader import read_toml
@@ -160,14 +159,13 @@ def test_example_judge_metric_and_publisher_work_in_a_run(tmp_path: Path, judge:
     assert [json.loads(row["other"])["id"] for row in published] == [f"r{n}" for n in range(12)]
 
 
-class Ollama(BaseHTTPRequestHandler):
+class Ollama(HttpHandler):
     """A server of Ollama's /api/chat; every third request fails at first."""
 
-    protocol_version = "HTTP/1.1"
     asked: list[dict[str, Any]]
 
     def do_POST(self) -> None:
-        sent = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        sent = json.loads(self.body())
         self.asked.append(sent)
         status, answer = 200, {
             "message": {"role": "assistant", "content": "Score: 4"},
@@ -180,26 +178,15 @@ class Ollama(BaseHTTPRequestHandler):
             status, answer = 404, {"error": "no such page"}
         elif len(self.asked) % 3 == 0:
             status, answer = 503, {"error": "busy"}
-        body = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing is printed."""
+        self.reply(status, json.dumps(answer).encode())
 
 
 @pytest.fixture
 def ollama() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     asked: list[dict[str, Any]] = []
     handler = type("Handler", (Ollama,), {"asked": asked})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-        server.shutdown()
-        thread.join()
+    with HttpServer(handler) as server:
+        yield server.url, asked
 
 
 @pytest.mark.slow

@@ -8,9 +8,7 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, ClassVar
 
 import orjson
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
 from support.formats import WRITERS, written
+from support.http_server import HttpHandler, HttpServer
 
 from scorer.errors import ROW_ERRORS
 from scorer.rehearsal.config import FAULTS
@@ -145,15 +144,13 @@ def test_cap_holds_by_the_judges_own_count_across_a_kill(
     assert judge.stats()["requests"] - stats["requests"] <= 1
 
 
-class _Gossip(BaseHTTPRequestHandler):
+class _Gossip(HttpHandler):
     """A judge that repeats the key it was given, wherever it can."""
 
-    protocol_version = "HTTP/1.1"
     keys: ClassVar[set[str]] = set()
 
     def do_POST(self) -> None:
-        length = int(self.headers["content-length"])
-        asked = self.rfile.read(length).decode()
+        asked = self.body().decode()
         key = self.headers["authorization"]
         self.keys.add(key)
         if "r0]" in asked:
@@ -162,14 +159,7 @@ class _Gossip(BaseHTTPRequestHandler):
             status, said = 401, {"error": {"message": f"Incorrect API key provided: {key}."}}
         else:
             status, said = 200, {"choices": [{"message": {"content": "Score: 3"}, "finish_reason": "stop"}]}
-        body = orjson.dumps(said)
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(status, orjson.dumps(said))
 
 
 def test_api_key_is_in_no_file_no_output_and_no_traceback(tmp_path: Path) -> None:
@@ -185,21 +175,19 @@ def test_api_key_is_in_no_file_no_output_and_no_traceback(tmp_path: Path) -> Non
         "            raise RuntimeError('a bug')\n"
     )
     shard(tmp_path / "in/a.parquet", 12)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Gossip) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with HttpServer(_Gossip) as server:
         tables = {
             "model": {"api_key_env": "GOSSIP_KEY", "headers": {"X-Token": "${GOSSIP_KEY}"}},
             "output": {"keep_raw": "full"},
             "limits": {"concurrency": 1},
         }
-        run = run_file(tmp_path, f"http://127.0.0.1:{server.server_port}/v1", **tables)
+        run = run_file(tmp_path, f"{server.url}/v1", **tables)
         said = [
             scorer("run", run, GOSSIP_KEY=key, PYTHONPATH=str(tmp_path)),
             scorer("run", run, "--set", "judge.kind=mine:Broken", "--set", f"output.path={tmp_path}/out/bug",
                    GOSSIP_KEY=key, PYTHONPATH=str(tmp_path)),
             scorer("status", tmp_path / "out", GOSSIP_KEY=key),
         ]  # fmt: skip
-        server.shutdown()
     assert [one.code for one in said] == [4, 1, 0]
     assert "RuntimeError: a bug" in said[1].err
     assert {f"Bearer {key}"} == _Gossip.keys

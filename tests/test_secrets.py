@@ -7,9 +7,7 @@ import json
 import os
 import stat
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command import run_file, scorer, shard
+from support.http_server import HttpHandler, HttpServer
 from support.inprocess import Run
 from support.transport import FakeTransport
 
@@ -106,14 +105,12 @@ async def test_blanking_removes_a_key_that_is_cut_off() -> None:
     assert (raised.value.detail, str(raised.value), raised.value.billed) == ("bad line: ***", "bad line: ***", True)
 
 
-class _Echo(BaseHTTPRequestHandler):
+class _Echo(HttpHandler):
     """A judge that has nothing better to say than the key it was given, in every field."""
-
-    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         key = self.headers["authorization"].removeprefix("Bearer ")
-        asked = self.rfile.read(int(self.headers["content-length"])).decode()
+        asked = self.body().decode()
         kinds = list(forms(key).values())
         number = int(asked.partition("[row:r")[2].partition("]")[0])
         echoed = kinds[number % len(kinds)]
@@ -123,13 +120,7 @@ class _Echo(BaseHTTPRequestHandler):
             status, body = 200, json.dumps({"model": echoed, "choices": [choice], "usage": usage}).encode()
         else:
             status, body = 400, (b"x" * (490 - number % 13) + echoed.encode() + b" and more")
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(status, body)
 
 
 @pytest.mark.slow
@@ -137,17 +128,15 @@ class _Echo(BaseHTTPRequestHandler):
 def test_echoed_key_is_in_no_file_and_no_output(tmp_path: Path, workers: int) -> None:
     """Slow: a real run against a server of its own; every value of every result is looked at."""
     shard(tmp_path / "in/a.parquet", 40)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with HttpServer(_Echo) as server:
         run = run_file(
             tmp_path,
-            f"http://127.0.0.1:{server.server_port}/v1",
+            f"{server.url}/v1",
             model={"api_key_env": "ECHOED"},
             output={"keep_raw": "full"},
             limits={"concurrency": 4, "max_failed_share": 1.0},
         )
         done = scorer("run", run, "--workers", workers, ECHOED=KEY)
-        server.shutdown()
     assert done.code == 0, done.err
     (rows,) = [pq.read_table(path).to_pylist() for path in (tmp_path / "out/scores").glob("*.parquet")]
     scored = 2 * len(forms(KEY))

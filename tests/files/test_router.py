@@ -6,9 +6,7 @@ import base64
 import json
 import os
 import re
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +15,7 @@ import polars as pl
 import pytest
 from obstore.exceptions import NotSupportedError
 from obstore.store import AzureStore
+from support.http_server import HttpHandler, HttpServer
 from support.proxy import BadDay
 from support.seaweed import Weed
 
@@ -183,7 +182,7 @@ def test_router_asks_for_the_azure_account() -> None:
     assert "az://box cannot be opened: set AZURE_STORAGE_ACCOUNT_NAME" in text
 
 
-class _Azure(BaseHTTPRequestHandler):
+class _Azure(HttpHandler):
     """One container as Azure serves it: a size, an etag, ranges from the start."""
 
     blobs: ClassVar[dict[str, bytes]] = {}
@@ -198,30 +197,21 @@ class _Azure(BaseHTTPRequestHandler):
         data = self.blobs[self.path.rpartition("/")[2]]
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", self.headers.get("x-ms-range", "")))
         first, last = (int(asked[1]), int(asked[2])) if asked else (0, len(data) - 1)
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(last - first + 1))
+        headers = {"Last-Modified": "Tue, 24 Nov 2026 00:00:00 GMT", "ETag": '"1"'}
         if asked:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-        self.send_header("Last-Modified", "Tue, 24 Nov 2026 00:00:00 GMT")
-        self.send_header("ETag", '"1"')
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data[first : last + 1])
-
-    def log_message(self, *_: object) -> None:
-        pass
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+        self.reply(206 if asked else 200, data[first : last + 1], headers)
 
 
 def test_router_reads_a_store_without_suffix_ranges() -> None:
     """As Azure is; obstore refuses such a range before it asks."""
     _Azure.blobs = {"large": bytes(range(256)) * 2_000, "small": b"123", "empty": b""}
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Azure) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    with HttpServer(_Azure) as server:
         store = AzureStore(
             "box",
             account_name="nights",
             account_key=base64.b64encode(b"key").decode(),
-            endpoint=f"http://127.0.0.1:{server.server_address[1]}",
+            endpoint=server.url,
             client_options={"allow_http": True},
         )
         with pytest.raises(NotSupportedError):
@@ -230,4 +220,3 @@ def test_router_reads_a_store_without_suffix_ranges() -> None:
             meta, tail = head_and_tail(store, name)
             assert meta["size"] == len(data)
             assert tail == data[-TAIL_BYTES:]
-        server.shutdown()

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.command import run_file, scorer
+from support.http_server import HttpHandler, HttpServer
 
 from scorer.files.local_files import LocalFiles
 from scorer.limits.bills import OPENING
@@ -26,41 +25,26 @@ def usage_of(prompt: int, completion: int) -> Any:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-class Gateway(ThreadingHTTPServer):
+class Gateway(HttpServer):
     """A server on loopback that adds 50,000 tokens to each prompt, or tells zeros; it keeps the true bill in tokens."""
 
-    daemon_threads = True
-
     def __init__(self, *, added: int, zeros: bool) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+        super().__init__(_Answer)
         self.added, self.zeros = added, zeros
         self.bills: list[int] = []
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
-
-class _Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answer(HttpHandler):
     server: Gateway
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        prompt, gateway = len(body) // 4 + self.server.added, self.server
+        prompt, gateway = len(self.body()) // 4 + self.server.added, self.server
         gateway.bills.append(prompt + 3)
         time.sleep(0.02 if self.server.zeros else 0.05)  # bills of zeros come nearly one by one
         choice = {"message": {"role": "assistant", "content": "Score: 4"}, "finish_reason": "stop"}
         usage = usage_of(0, 0) if gateway.zeros else usage_of(prompt, 3)
-        reply = orjson.dumps({"id": f"r{len(gateway.bills)}", "choices": [choice], "usage": usage})
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(reply)))
-        self.end_headers()
-        self.wfile.write(reply)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        reply = {"id": f"r{len(gateway.bills)}", "choices": [choice], "usage": usage}
+        self.reply(200, orjson.dumps(reply), {"Content-Type": "application/json"})
 
 
 @pytest.mark.slow
@@ -77,8 +61,7 @@ def test_run_command_keeps_the_bound_of_a_cap_at_every_start(
     rows = {"id": [f"r{number}" for number in range(600)], "response": ["some words " * 20] * 600}
     pq.write_table(pa.table(rows), tmp_path / "in/a.parquet")
     with Gateway(added=added, zeros=zeros) as gateway:
-        threading.Thread(target=gateway.serve_forever, daemon=True).start()
-        run = run_file(tmp_path, gateway.url, limits={"concurrency": 64, "max_tokens": 40_000})
+        run = run_file(tmp_path, f"{gateway.url}/v1", limits={"concurrency": 64, "max_tokens": 40_000})
         for cap in (40_000, 80_000):
             before = sum(gateway.bills)
             ran = scorer("run", run, "--workers", workers, "--quiet", "--set", f"limits.max_tokens={cap}")
@@ -87,4 +70,3 @@ def test_run_command_keeps_the_bound_of_a_cap_at_every_start(
             assert sum(gateway.bills) <= max(before, cap) + beyond
             found = ledger.totals(LocalFiles(), f"{tmp_path}/out/ledger")
             assert found.tokens >= sum(gateway.bills)
-        gateway.shutdown()

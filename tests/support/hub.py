@@ -7,10 +7,10 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from support.http_server import HttpHandler, HttpServer
 
 NAME = "org/name"
 REVISION = r"(?:refs/(?:convert|pr)/[^/]+|[^/]+)"
@@ -51,11 +51,7 @@ def serving() -> Iterator[Hub]:
     """The server while the block lasts."""
     hub = Hub()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None: ...
-
+    class Handler(HttpHandler):
         def do_GET(self) -> None:
             self._answer()
 
@@ -63,7 +59,7 @@ def serving() -> Iterator[Hub]:
             self._answer()
 
         def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            self._answer(self.body())
 
         def _answer(self, body: bytes = b"") -> None:
             parts = urlsplit(self.path)
@@ -71,24 +67,24 @@ def serving() -> Iterator[Hub]:
             hub.asked.append(f"{self.command} {path}")
             if hub.fails:
                 hub.fails -= 1
-                return self._send(503, b"busy")
+                return self.reply(503, b"busy")
             if hub.private:
-                return self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+                return self.reply(401, b"{}", {"X-Error-Code": "RepoNotFound"})
             if found := re.fullmatch(rf"/datasets/{NAME}/resolve/{REVISION}/(.*)", path):
                 return self._file(found[1])
             api = path.removeprefix(f"/api/datasets/{NAME}")
             if api == path:
-                return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+                return self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
             if found := re.fullmatch(rf"/tree/{REVISION}/?(.*)", api):
                 tree = hub.tree(
                     found[1].rstrip("/"), "true" in parse_qs(parts.query).get("recursive", ["false"])[0].lower()
                 )
                 if not tree:
-                    return self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
-                return self._send(200, json.dumps(tree).encode())
+                    return self.reply(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+                return self.reply(200, json.dumps(tree).encode())
             if re.fullmatch(rf"/paths-info/{REVISION}", api):
-                return self._send(200, json.dumps(self._infos(body)).encode())
-            return self._send(200, json.dumps({"id": NAME, "sha": "a" * 40, "siblings": [], "tags": []}).encode())
+                return self.reply(200, json.dumps(self._infos(body)).encode())
+            return self.reply(200, json.dumps({"id": NAME, "sha": "a" * 40, "siblings": [], "tags": []}).encode())
 
         def _infos(self, body: bytes) -> list[dict[str, Any]]:
             asked = json.loads(body) if body.startswith(b"{") else parse_qs(body.decode())
@@ -102,28 +98,12 @@ def serving() -> Iterator[Hub]:
 
         def _file(self, path: str) -> None:
             if path not in hub.files:
-                return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+                return self.reply(404, b"", {"X-Error-Code": "EntryNotFound"})
             data = hub.files[path]
             if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
-                return self._send(206, data[int(found[1]) : int(found[2]) + 1])
-            return self._send(200, data)
+                return self.reply(206, data[int(found[1]) : int(found[2]) + 1])
+            return self.reply(200, data)
 
-        def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with HttpServer(Handler) as server:
+        hub.url = server.url
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

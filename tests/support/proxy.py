@@ -5,23 +5,21 @@ from __future__ import annotations
 import http.client
 import random
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any, Self
+from typing import Any
+
+from support.http_server import HttpHandler, HttpServer
 
 _BODY = b"<Error><Code>%s</Code><Message>on purpose</Message></Error>"
 
 
-class BadDay(ThreadingHTTPServer):
+class BadDay(HttpServer):
     """Forwards to the server at `port`. `errors` maps a status to its share, `lost` is the share of answers cut off.
 
     A lost answer's request was carried out. `seen` lists the requests as "PUT /lake/key"; `bytes_sent` counts bodies.
     """
 
-    daemon_threads = True
-
     def __init__(self, port: int, *, errors: dict[int, float] | None = None, lost: float = 0.0, delay_s: float = 0.0):
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.port = port
         self.errors = errors or {}
         self.lost = lost
@@ -30,27 +28,17 @@ class BadDay(ThreadingHTTPServer):
         self.seen: list[str] = []
         self.faults = 0
         self.bytes_sent = 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.shutdown()
-        self.server_close()
 
     def handle_error(self, *_: Any) -> None:
         """A client that went away is no matter of the test."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(HttpHandler):
     server: BadDay
 
     def _forward(self) -> None:
         day = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         day.seen.append(f"{self.command} {self.path}")
         time.sleep(day.delay_s)
         for status, share in day.errors.items():
@@ -87,6 +75,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _forward
-
-    def log_message(self, *_: Any) -> None:
-        pass
