@@ -139,7 +139,7 @@ def _note(layout: Layout, shard: Shard) -> str:
 
 def _files_of(files: Files, layout: Layout, shard: Shard, *, back: bool) -> list[tuple[str, str]]:
     """The current path and the new path of each result file of a shard."""
-    sealed, segments = layout.sealed(shard.stem), f"{layout.segments}/{shard.stem}"
+    sealed, segments = layout.sealed(shard.stem), layout.segment_folder(shard.stem)
     away, parts = f"{layout.forgotten}/{shard.stem}.parquet", f"{layout.forgotten}/{shard.stem}"
     pairs = [(sealed, away)] if not back else [(away, sealed)]
     old, new = (parts, segments) if back else (segments, parts)

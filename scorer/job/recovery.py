@@ -51,7 +51,7 @@ def repair(files: Files, layout: Layout, manifest: Manifest, say: Say) -> None:
     inspector = Inspector(files, layout, manifest)
     sealed = {stat.path for stat in files.listing(layout.scores)}
     for shard in manifest.shards:
-        path, folder = layout.sealed(shard.stem), f"{layout.segments}/{shard.stem}/"
+        path, folder = layout.sealed(shard.stem), layout.segment_folder(shard.stem) + "/"
         if path not in known and not any(one.startswith(folder) for one in known):
             continue
         here = look_for(files, shard, manifest, layout.out)
@@ -201,7 +201,7 @@ def _result_files(files: Files, layout: Layout) -> tuple[list[tuple[str, bool, d
         except seg.Broken:
             unreadable.append(path)
             continue
-        if path.startswith((layout.sealed(stem), f"{layout.segments}/{stem}/")):
+        if path.startswith((layout.sealed(stem), layout.segment_folder(stem) + "/")):
             results.append((stem, sealed, about))
         else:
             unreadable.append(path)

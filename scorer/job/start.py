@@ -133,7 +133,7 @@ def _nothing_stored(files: Files, layout: Layout, manifest: Manifest) -> bool:
     if ChunkFiles(files, layout.batches).any():
         return False
     empty = {layout.sealed(shard.stem) for shard in manifest.shards if not shard.rows}
-    if sealed - empty or any(files.listing(f"{layout.segments}/{stem}") for stem in files.folders(layout.segments)):
+    if sealed - empty or any(files.listing(layout.segment_folder(stem)) for stem in files.folders(layout.segments)):
         return False
     for path in sealed:
         files.delete(path)

@@ -78,7 +78,7 @@ class Inventory:
         files.sweep(layout.scores)
         self._sealed = layout.sealed_stems(files)
         for stem in files.folders(layout.segments):
-            files.sweep(f"{layout.segments}/{stem}")
+            files.sweep(layout.segment_folder(stem))
             everything = layout.segments_of(files, stem)
             hidden = shown(everything)[1]
             if stem in self._sealed:
@@ -86,7 +86,7 @@ class Inventory:
             for segment in hidden:
                 files.delete(layout.segment(segment))
             if stem in self._sealed:
-                files.drop_folder(f"{layout.segments}/{stem}")
+                files.drop_folder(layout.segment_folder(stem))
 
     def sealed(self, shard: Shard) -> bool:
         return shard.stem in self._sealed

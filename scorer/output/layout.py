@@ -89,7 +89,10 @@ class Layout:
         return f"{self.scores}/{stem}.parquet"
 
     def segment(self, segment: Segment) -> str:
-        return f"{self.segments}/{segment.stem}/{segment.name}"
+        return f"{self.segment_folder(segment.stem)}/{segment.name}"
+
+    def segment_folder(self, stem: str) -> str:
+        return f"{self.segments}/{stem}"
 
     def sealed_stems(self, files: Files) -> set[str]:
         """The stems of all sealed shards, by one listing."""
@@ -103,7 +106,7 @@ class Layout:
 
     def segments_of(self, files: Files, stem: str) -> list[Segment]:
         """Every segment of a shard in the order of their numbers, hidden ones included."""
-        found = [parse(stem, stat) for stat in files.listing(f"{self.segments}/{stem}")]
+        found = [parse(stem, stat) for stat in files.listing(self.segment_folder(stem))]
         return sorted((s for s in found if s is not None), key=lambda s: (s.generation, s.worker, s.low, s.high))
 
     def segments_to_read(self, files: Files) -> dict[str, list[Segment]]:
@@ -112,7 +115,7 @@ class Layout:
 
     def foreign(self, files: Files, stem: str) -> list[str]:
         """Files in a shard's folder of segments that are not segments."""
-        return [stat.path for stat in files.listing(f"{self.segments}/{stem}") if parse(stem, stat) is None]
+        return [stat.path for stat in files.listing(self.segment_folder(stem)) if parse(stem, stat) is None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class Sealer(PeriodicService):
         for hidden in self._hidden_by(segment) if hides else [segment]:
             files.delete(layout.segment(hidden))
         if self._inventory.sealed(shard) and self._inventory.unfinished(shard.path) is None:
-            files.drop_folder(f"{layout.segments}/{shard.stem}")
+            files.drop_folder(layout.segment_folder(shard.stem))
 
     def _hidden_by(self, merged: Segment) -> list[Segment]:
         """The segments that a merged one hides; none where that was set aside."""

@@ -194,7 +194,7 @@ class Coordinator:
         shard: Shard = work.shard
         found = []
         with suppress(StorageError):  # the next start deletes it
-            self._opened.files.sweep(f"{self._opened.layout.segments}/{shard.stem}", f"-w{worker}")
+            self._opened.files.sweep(self._opened.layout.segment_folder(shard.stem), f"-w{worker}")
         for segment in self._opened.layout.segments_of(self._opened.files, shard.stem):
             if (segment.worker, segment.generation) == (worker, work.generation) and not segment.merged:
                 path = self._opened.layout.segment(segment)

@@ -84,8 +84,8 @@ def _faults(files: Files, layout: Layout, manifest: Manifest, unchecked: list[st
     known = {shard.stem for shard in manifest.shards}
     left = {shard.stem for shard in manifest.forgotten}  # the local disk keeps their empty folders
     for stem in files.folders(layout.segments):
-        if stem not in known and not (stem in left and not files.listing(f"{layout.segments}/{stem}")):
-            yield Fault(f"{layout.segments}/{stem}", "belongs to no shard of this run")
+        if stem not in known and not (stem in left and not files.listing(layout.segment_folder(stem))):
+            yield Fault(layout.segment_folder(stem), "belongs to no shard of this run")
         for path in layout.foreign(files, stem):
             yield Fault(path, "is no segment")
     if (revision := manifest.open_revision) is not None:
