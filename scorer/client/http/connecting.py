@@ -14,6 +14,7 @@ import aiohappyeyeballs
 
 from scorer.client.http.connect_errors import unreachable
 from scorer.client.http.connection import Connection
+from scorer.client.http.keepalive import keep_alive
 from scorer.client.http.target import Origin
 from scorer.errors import Unreachable
 
@@ -81,12 +82,18 @@ class Connector:
 
     async def _on_loop(self, origin: Origin, lost: Callable[[Connection], None], **where: Any) -> Connection:
         """A connection over the socket or to the address that `where` names, as the loop takes it."""
-        _, connection = await self._loop.create_connection(
+        transport, connection = await self._loop.create_connection(
             partial(Connection, lost, self._loop.time()),
             ssl=self._tls_context() if origin.tls else None,
             server_hostname=origin.host.rstrip(".").partition("%")[0] if origin.tls else None,
             **where,
         )
+        if not transport.is_closing():  # the other side may have closed it already
+            try:
+                keep_alive(transport.get_extra_info("socket"))
+            except OSError:
+                transport.abort()
+                raise
         return connection
 
     def _tls_context(self) -> ssl.SSLContext:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -18,6 +19,7 @@ from yarl import URL
 from scorer.client.http.connect_errors import hint, never_admitted, unreachable
 from scorer.client.http.connecting import CONNECT_S, NAME_S, tls_context
 from scorer.client.http.connection import EARLY
+from scorer.client.http.keepalive import probed_socket
 from scorer.client.http.pool import KEPT_S
 from scorer.client.http.proxies import VARIABLES, without_password
 from scorer.client.http.raw_headers import RawHeaders
@@ -148,12 +150,9 @@ class GeneralTransport:
     def _session(self, fresh: bool, tls: bool, unpacks: bool) -> aiohttp.ClientSession:
         """`fresh`: each request has a new connection. `tls`: to the endpoint or its proxy. `unpacks`: aiohttp does."""
         context = tls_context() if tls else True
-        connector = (
-            aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=int(NAME_S), ssl=context, force_close=True)
-            if fresh
-            else aiohttp.TCPConnector(
-                limit=self._connections, ttl_dns_cache=int(NAME_S), ssl=context, keepalive_timeout=KEPT_S
-            )
+        kept: dict[str, Any] = {"force_close": True} if fresh else {"keepalive_timeout": KEPT_S}
+        connector = aiohttp.TCPConnector(
+            limit=self._connections, ttl_dns_cache=int(NAME_S), ssl=context, socket_factory=probed_socket, **kept
         )
         made = self._sessions[fresh, tls, unpacks] = aiohttp.ClientSession(
             connector=connector,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -25,6 +27,8 @@ from scorer.errors import Unreachable
 from scorer.types import Call
 
 HOST = "judge.test"
+PROBING = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0)), socket.TCP_KEEPINTVL
+"""The options of TCP that say when a silent connection is probed; the first has another name on macOS."""
 
 
 async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,6 +109,19 @@ async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     await reader.read()
 
 
+def keepalive(port: int) -> list[tuple[int, ...]]:
+    """Of each connection to the port: is it probed, after how many silent seconds, how many seconds between probes."""
+    found = []
+    for descriptor in range(3, 256):
+        with suppress(OSError):  # the number is free, no socket's, or of one that is not connected
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                with socket.socket(fileno=os.dup(descriptor)) as one:
+                    if one.family != socket.AF_UNIX and one.getpeername()[1] == port:
+                        names = (socket.SOL_SOCKET, socket.SO_KEEPALIVE), *((socket.IPPROTO_TCP, of) for of in PROBING)
+                        found.append(tuple(one.getsockopt(*name) for name in names))
+    return found
+
+
 class ConnectingContract:
     """What both ways promise of connecting. `wire` makes a transport."""
 
@@ -113,6 +130,30 @@ class ConnectingContract:
     async def test_transport_connects_to_ipv6(self) -> None:
         async with listening(answers, "::1") as port, self.wire(connections=2, timeout_s=5) as wire:
             assert (await wire.post(Call(f"http://[::1]:{port}/v1", b"{}"))).body == b"hi"
+
+    @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1", HOST])
+    def test_transport_has_its_connections_probed(
+        self,
+        host: str,
+        run: Callable[[Any], None],
+        certified: Callable[[str, bool], ssl.SSLContext],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A router may forget a connection that is silent. The name is over TLS, and has two addresses."""
+
+        async def main() -> None:
+            tls = certified(HOST, True) if host == HOST else None
+            async with server(answers, host if tls is None else "127.0.0.1", tls) as url:
+                port = urlsplit(url).port or 0
+                if tls is not None:
+                    resolves(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
+                    url = f"https://{HOST}:{port}/v1"
+                async with self.wire(connections=2, timeout_s=5) as wire:
+                    await wire.post(Call(url, b"{}"))
+                    assert keepalive(port) == [(1, 30, 15)]
+
+        run(main())
 
     async def test_transport_tries_next_address_after_unresponsive_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Slow by the quarter second after which the next address is tried (RFC 8305)."""
