@@ -39,7 +39,7 @@ class Conflict(Exception):
 
 
 class Cell(Protocol):
-    """One object. Both methods raise StorageError after a second or two where the store cannot be reached."""
+    """One object. Both methods raise StorageError where the store cannot be reached for as long as the cell tries."""
 
     def read(self) -> tuple[bytes, Version] | None:
         """Its bytes and version; None where it does not exist."""
@@ -82,19 +82,24 @@ def read_hold(cell: Cell) -> tuple[Hold, Version] | None:
 
 
 class LockTaker:
-    """Takes one lock. Remembers the version it saw and since when, over several tries."""
+    """Takes one lock. Remembers the version it saw and since when, over several tries.
+
+    `renewed` is the object as renewals reach it: they try for a shorter time than a take, which nothing repeats.
+    """
 
     def __init__(
         self,
         cell: Cell,
         folder: str,
         *,
+        renewed: Cell | None = None,
         patience_s: float,
         lease_s: float = LEASE_S,
         clock: Callable[[], float] = boot_s,
         start: bool = True,
     ) -> None:
         self._cell = cell
+        self._renewed = renewed or cell
         self._folder = folder
         self._patience_s = patience_s
         self._start = start
@@ -116,7 +121,7 @@ class LockTaker:
             mine = Hold(owner, epoch, self._lease_s)
             with suppress(Conflict):  # another process was faster: read again
                 return Lease(
-                    self._cell,
+                    self._renewed,
                     mine,
                     _swap(self._cell, mine, version),
                     began,

@@ -11,15 +11,16 @@ from obstore.store import ObjectStore
 from scorer.files.lease import Conflict, Version
 from scorer.files.retry import with_retries
 
-PATIENCE_S = 1.0
-"""Seconds that its requests are repeated. Short, because the next renewal repeats them."""
+RENEWAL_PATIENCE_S = 1.0
+"""Seconds that the requests of a renewal are repeated. Short, because the next renewal repeats them."""
 
 
 class ObjectCell:
-    """A lock's object."""
+    """A lock's object, whose requests are repeated for `patience_s` seconds."""
 
-    def __init__(self, store: ObjectStore, path: str, key: str) -> None:
+    def __init__(self, store: ObjectStore, path: str, key: str, patience_s: float) -> None:
         self._store = store
+        self._patience_s = patience_s
         self._path = path
         self._key = key
 
@@ -29,7 +30,7 @@ class ObjectCell:
             return bytes(found.bytes()), _version(found.meta)
 
         try:
-            return with_retries("read", self._path, get, patience_s=PATIENCE_S)
+            return with_retries("read", self._path, get, patience_s=self._patience_s)
         except FileNotFoundError:
             return None
 
@@ -37,7 +38,7 @@ class ObjectCell:
         mode: Any = "create" if version is None else dict(version)
         try:
             put = lambda: obstore.put(self._store, self._key, data, mode=mode)  # noqa: E731
-            return _version(with_retries("write", self._path, put, patience_s=PATIENCE_S))
+            return _version(with_retries("write", self._path, put, patience_s=self._patience_s))
         except (AlreadyExistsError, PreconditionError, FileNotFoundError):
             raise Conflict from None
 

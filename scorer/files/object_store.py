@@ -24,7 +24,7 @@ from scorer.errors import StorageError
 from scorer.files.append_parts import MOST_PARTS, WRITTEN_ONCE, Grown, Object, grown, part_key
 from scorer.files.files import Lock, Stat
 from scorer.files.lease import LEASE_S, Lease, LockTaker, alive
-from scorer.files.lease_object import ObjectCell
+from scorer.files.lease_object import RENEWAL_PATIENCE_S, ObjectCell
 from scorer.files.object_globs import Glob, inputs_among
 from scorer.files.object_reader import TAIL_BYTES, ObjectReader, head_and_tail
 from scorer.files.retry import PATIENCE_S, RetryWindow, is_beyond_the_end, with_retries
@@ -247,9 +247,9 @@ class ObjectFiles:
     def lock(self, path: str, owner: str) -> Lock:
         """Takes the lock where it is free; else raises InUse, whose `again_s` says when to try again."""
         folder = path.rpartition("/")[0]
-        taker = self._takers.setdefault(
-            path, LockTaker(self._cell(path), folder, patience_s=self._patience_s, lease_s=self._lease_s)
-        )
+        patience_s, cell, renewed = self._patience_s, self._cell(path, self._patience_s), self._cell(path)
+        made = LockTaker(cell, folder, renewed=renewed, patience_s=patience_s, lease_s=self._lease_s)
+        taker = self._takers.setdefault(path, made)
         lease = taker.take(owner)
         del self._takers[path]
         self._leases[f"{folder}/"] = lease
@@ -264,8 +264,8 @@ class ObjectFiles:
             if path.startswith(folder):
                 lease.wait(lambda: self._patience.over)
 
-    def _cell(self, path: str) -> ObjectCell:
-        return ObjectCell(self._locks, path, self._key(path))
+    def _cell(self, path: str, patience_s: float = RENEWAL_PATIENCE_S) -> ObjectCell:
+        return ObjectCell(self._locks, path, self._key(path), patience_s)
 
     # --- names --------------------------------------------------------------------------------------------------------
 
