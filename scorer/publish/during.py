@@ -101,9 +101,9 @@ class Publishing:
         reached = True
         while self._next(pause=not reached):
             with self._wake:
-                group = self._group(self._waiting)
+                group, ending = self._group(self._waiting), self._ending
             reached = self._commit(group)
-            if not reached and self._ending:
+            if not reached and ending:  # a commit that began before the end is tried once more
                 self._failed += self._waiting  # no need to find out for each
                 self._waiting.clear()
         with suppress(RuntimeError):  # the loop is gone, and its waiters with it

@@ -25,6 +25,7 @@ class Table:
     def __init__(self) -> None:
         self.rows: list[str] = []
         self.down = False
+        self.failed: Callable[[], object] = lambda: None
         self.refuses: set[str] = set()
         self.groups: list[int] = []
         self.threads: set[int] = set()
@@ -40,6 +41,7 @@ class Table:
         self.threads.add(threading.get_ident())
         self.gate.wait()
         if self.down:
+            self.failed()
             raise StorageError(f"{one.path}: the catalog is down")
         if one.path in self.refuses:
             return SpecError([f"{one.path} does not fit"])
@@ -114,6 +116,22 @@ async def test_publishing_retries_waiting_shards_at_the_end() -> None:
     await going_on.finish()  # though it paused
     assert table.rows == ["a", "b"]
     assert going_on.problem is None
+    going_on.check()
+
+
+async def test_publishing_retries_a_commit_that_fails_as_the_run_ends() -> None:
+    table, events = Table(), Events()
+    table.gate.clear()
+    table.down = True
+    going_on = begin(table, events)
+    table.failed = lambda: setattr(table, "down", False)
+    going_on.start([shard("a")])
+    await until(lambda: bool(table.groups))
+    ending = asyncio.create_task(going_on.finish())
+    await asyncio.sleep(0)
+    table.gate.set()
+    await ending
+    assert table.rows == ["a"]
     going_on.check()
 
 
