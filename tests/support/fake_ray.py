@@ -15,19 +15,24 @@ class ActorDiedError(RayActorError):
     """An actor whose process ended."""
 
 
-class Actor:
-    """One actor. A call that `dying` names finds its process dead; after `kill` so does every call."""
+class OutOfMemoryError(Exception):
+    """An actor whose process its node killed for want of memory; as in Ray, this is no RayActorError."""
 
-    def __init__(self, wrapped: Any, dying: str | None) -> None:
+
+class Actor:
+    """One actor. A call that `dying` names finds its process dead, of `cause`; after `kill` so does every call."""
+
+    def __init__(self, wrapped: Any, dying: str | None, cause: type[Exception]) -> None:
         self._wrapped = wrapped
         self._dying = dying
+        self._cause = cause
         self.dead = False
 
     def __getattr__(self, name: str) -> Any:
         async def call(*arguments: Any) -> Any:
             self.dead = self.dead or name == self._dying
             if self.dead:
-                raise ActorDiedError("The actor died unexpectedly before finishing this task.")
+                raise self._cause("The actor died unexpectedly before finishing this task.")
             return await getattr(self._wrapped, name)(*arguments)
 
         return SimpleNamespace(remote=lambda *arguments: asyncio.ensure_future(call(*arguments)))
@@ -36,13 +41,16 @@ class Actor:
 class FakeRay(ModuleType):
     """`import ray`, once it is in sys.modules. `dying` are calls, one for each actor, that find it dead."""
 
-    def __init__(self, *dying: str | None) -> None:
+    def __init__(self, *dying: str | None, cause: type[Exception] = ActorDiedError) -> None:
         super().__init__("ray")
         self.actors: list[Actor] = []
         self.options: list[dict[str, Any]] = []
-        self.exceptions = SimpleNamespace(RayActorError=RayActorError, ActorDiedError=ActorDiedError)
+        self.exceptions = SimpleNamespace(
+            RayActorError=RayActorError, ActorDiedError=ActorDiedError, OutOfMemoryError=OutOfMemoryError
+        )
         self.util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.7")
         self._dying = iter(dying)
+        self._cause = cause
 
     def remote(self, kind: type) -> Any:
         def options(**given: Any) -> Any:
@@ -52,7 +60,7 @@ class FakeRay(ModuleType):
         return SimpleNamespace(options=options)
 
     def _actor(self, wrapped: Any) -> Actor:
-        self.actors.append(Actor(wrapped, next(self._dying, None)))
+        self.actors.append(Actor(wrapped, next(self._dying, None), self._cause))
         return self.actors[-1]
 
     def kill(self, actor: Actor) -> None:

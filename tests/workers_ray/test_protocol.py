@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.command import run_file, shard, whole
-from support.fake_ray import FakeRay
+from support.fake_ray import ActorDiedError, FakeRay, OutOfMemoryError
 
 import scorer
 from scorer.build.plan import check
@@ -22,6 +22,7 @@ from scorer.job.callbacks import Callbacks
 from scorer.job.job import Job
 from scorer.processes import memory
 from scorer.rehearsal.process import RehearsalProcess
+from scorer.workers.broker_client import FRESH_S
 from scorer.workers.ray import actor, launcher
 
 ROWS = 60
@@ -57,11 +58,14 @@ def test_ray_actors_score_each_row_once(
     assert all(one.dead for one in ray.actors)
 
 
-@pytest.mark.parametrize("call", ["look", "begin"])
+@pytest.mark.parametrize(
+    ("call", "cause"), [("look", ActorDiedError), ("begin", ActorDiedError), ("begin", OutOfMemoryError)]
+)
 def test_ray_actor_that_dies_is_replaced(
-    call: str, judge: RehearsalProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: str, cause: type[Exception], judge: RehearsalProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray = FakeRay(call)
+    monkeypatch.setattr(launcher, "LEAVES_S", -FRESH_S)  # what a worker may write after its last answer
+    ray = FakeRay(call, cause=cause)
     said = run_on(ray, monkeypatch, tmp_path, judge.url, workers=1)
     whole(tmp_path, ROWS)
     assert judge.stats()["requests"] == ROWS

@@ -116,7 +116,7 @@ class RayLauncher:
                 answered_at = time.monotonic()
                 silence.awaited()
                 data = await actor.hear.remote(messages.packed(answer))
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
             if ended:
                 return None
             await _process_ended(error, place, answered_at)
