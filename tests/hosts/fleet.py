@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import subprocess
@@ -11,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import orjson
 import pytest
 from network import Host, Network, Slow, network
-from support.command import JUDGE, PROMPT, shard, toml
+from support.command import JUDGE, PATIENCE_S, PROMPT, shard, toml
 from support.seaweed import BUCKET, Weed
 
 from scorer.files.router import AnyFiles
@@ -57,6 +59,27 @@ time_t time(time_t *at) {
 """
 
 
+class StandStill(Thread):
+    """Notes when the machine last stood still for a second: what has to happen within seconds begins anew then."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.ended_at = -math.inf
+        self._ended = Event()
+
+    def run(self) -> None:
+        before = time.monotonic()
+        while not self._ended.wait(0.05):
+            now = time.monotonic()
+            if now - before > 1.0:
+                self.ended_at = now
+            before = now
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
 @dataclass(slots=True)
 class Fleet:
     """The hosts by their names, the judge, the bucket, and the run file that all hosts see."""
@@ -67,7 +90,7 @@ class Fleet:
     judge: RehearsalProcess
     store: Host
     run: Path
-    began: float
+    still: StandStill
 
     def scorer(self, host: str, *words: object, **variables: str) -> subprocess.Popen[str]:
         """Starts scorer on a host."""
@@ -83,10 +106,6 @@ class Fleet:
             "output": {"path": OUT, "flush_rows": FLUSH_ROWS, "flush_s": 0.5},
         }
         self.run.write_text(toml(tree))
-
-    def seconds(self) -> float:
-        """Since the fleet began."""
-        return time.monotonic() - self.began
 
     def paid(self) -> int:
         """Rows that the judge was paid for."""
@@ -131,10 +150,12 @@ def fleet(folder: Path, names: Mapping[str, Slow | None], *, rows: int, latency_
         for name, value in weed.variables().items():
             patch.setenv(name, value)
         shard(folder / "in/a.parquet", rows)
-        made = Fleet(folder, net, hosts, judge, store_host, folder / "run.toml", time.monotonic())
+        made = Fleet(folder, net, hosts, judge, store_host, folder / "run.toml", StandStill())
+        made.still.start()
         try:
             yield made
         finally:
+            made.still.end()
             served.kill()
             served.communicate()
             weed.kill()
@@ -147,11 +168,11 @@ def moments(name: str) -> random.Random:
     return random.Random(f"{name} {seed}")
 
 
-def until(true: Callable[[], bool], within_s: float = 60.0, what: str = "") -> None:
+def until(true: Callable[[], bool], what: str = "") -> None:
     """Returns once it is true."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + PATIENCE_S
     while not true():
-        assert time.monotonic() < deadline, f"waited {within_s:g} s in vain {what}"
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S:g} s in vain {what}"
         time.sleep(0.05)
 
 
