@@ -125,7 +125,7 @@ async def asked(server: Server, questions: list[str], *, at_once: int = 1, pause
     port = listening.sockets[0].getsockname()[1]
     wrong: list[str] = []
     left = iter(questions)
-    async with listening, HttpTransport(connections=at_once, timeout_s=20) as wire:
+    async with listening, HttpTransport(connections=at_once, timeout_s=60) as wire:
         judge = HttpClient(
             [Endpoint(OpenAI(name="m", base_url=f"http://127.0.0.1:{port}/v1"), limits)],
             wire,

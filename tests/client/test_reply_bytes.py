@@ -85,7 +85,7 @@ async def test_transport_bounds_sum_of_large_replies_and_reads_all(
         await writer.drain()
 
     many = 12
-    async with server(answer) as url, way(connections=many, timeout_s=30) as wire:
+    async with server(answer) as url, way(connections=many, timeout_s=60) as wire:
         wire._inflow._left = 2 * MIB
 
         async def posted() -> None:
@@ -111,7 +111,7 @@ async def test_transport_rejects_reply_beyond_largest_and_frees_its_bytes(
         writer.write(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb)
         await writer.drain()
 
-    async with server(answer) as url, way(connections=4, timeout_s=30) as wire:
+    async with server(answer) as url, way(connections=4, timeout_s=60) as wire:
         wire._inflow._left = MIB // 2
         ends = await asyncio.gather(*(wire.post(Call(url, b"{}", {})) for _ in range(4)), return_exceptions=True)
         assert [type(end) for end in ends] == 4 * [ServerFault]
@@ -221,7 +221,7 @@ async def test_transport_takes_no_budget_for_small_reply(way: type[HttpTransport
         writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
 
-    async with server(answer) as url, way(connections=1, timeout_s=10) as wire:
+    async with server(answer) as url, way(connections=1, timeout_s=60) as wire:
         wire._inflow._left = 0
         await wire._inflow.take("exceeds", 1)
         assert (await wire.post(Call(url, b"{}", {}))).body == body

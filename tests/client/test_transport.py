@@ -58,7 +58,7 @@ class TransportContract(Posting):
             seen.append((await request(reader))[0][0])
             writer.write(OK)
 
-        async with server(answer) as url, self.wire(connections=1, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=1, timeout_s=60) as wire:
             await wire.post(Call(url.partition("/v1")[0] + path, b"{}"))
         assert [line.partition("?")[0] for line in seen] == [f"POST {sent}"]
 
@@ -69,7 +69,7 @@ class TransportContract(Posting):
                 writer.write(OK)
 
         counted = Counted(answer)
-        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(3):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
         assert counted.opened == 1
@@ -107,7 +107,7 @@ class TransportContract(Posting):
             await reader.read()
 
         counted = Counted(answer)
-        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(3):
                 with pytest.raises(Unreachable, match=r"bytes follow the reply|Data after") as caught:
                     await wire.post(Call(url, b"{}"))
@@ -123,7 +123,7 @@ class TransportContract(Posting):
             await reader.read()
 
         counted = Counted(answer)
-        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(3):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
                 await asyncio.sleep(0.06)
@@ -144,13 +144,13 @@ class TransportContract(Posting):
                     answered.append(peer.recv(65536))
                     peer.sendall(OK)
                     if number == 0:
-                        read.wait(5)
+                        read.wait(60)
                         if then is not None:
                             peer.sendall(then)
                         else:
                             peer.shutdown(socket.SHUT_WR)
                         came.set()
-                    peer.settimeout(5)
+                    peer.settimeout(60)
                     with suppress(OSError):  # closed by the client, unread bytes and all
                         peer.recv(65536)
 
@@ -158,13 +158,13 @@ class TransportContract(Posting):
             server_thread = threading.Thread(target=serve, args=(listening,), daemon=True)
             server_thread.start()
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-            async with self.wire(connections=4, timeout_s=5) as wire:
+            async with self.wire(connections=4, timeout_s=60) as wire:
                 first = await wire.post(Call(url, b"{}"))
                 read.set()
-                came.wait(5)
+                came.wait(60)
                 time.sleep(0.002)  # noqa: ASYNC251 - the loop is to be busy while loopback delivers
                 assert (await wire.post(Call(url, b"{}"))).body == first.body == b"hi"
-            server_thread.join(5)
+            server_thread.join(60)
         assert len(answered) == 2
 
     async def test_transport_fresh_call_uses_unused_connection(self) -> None:
@@ -174,14 +174,14 @@ class TransportContract(Posting):
                 writer.write(OK)
 
         counted = Counted(answer)
-        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for fresh in (False, False, True, False, True):
                 assert (await wire.post(Call(url, b"{}", fresh=fresh))).body == b"hi"
         assert counted.opened == 3
 
     async def test_transport_does_not_write_to_connection_closed_by_server(self) -> None:
         counted = Counted(says(OK))
-        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(20):
                 with suppress(Unreachable):
                     assert (await wire.post(Call(url, b"{}"))).body == b"hi"
@@ -191,7 +191,7 @@ class TransportContract(Posting):
         async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
 
         counted = Counted(gone)
-        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(10):
                 with pytest.raises(Unreachable):
                     await wire.post(Call(url, b"{}"))
@@ -206,7 +206,7 @@ class TransportContract(Posting):
                 seen.append({line for line in head if line.lower().startswith(("x-row", "user-agent", "content-type"))})
                 writer.write(OK)
 
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
             await wire.post(Call(url, b"{}", {"X-Row": "1"}))
             await wire.post(Call(url, b"{}", {"X-Row": "\u00e4", "user-agent": "mine", "content-type": "text/plain"}))
         assert seen == [
@@ -216,7 +216,7 @@ class TransportContract(Posting):
 
     @pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\nb", "a\0b"])
     async def test_transport_rejects_header_with_control_characters(self, value: str) -> None:
-        async with server(says(OK)) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(says(OK)) as url, self.wire(connections=4, timeout_s=60) as wire:
             with pytest.raises(SetupError, match=r"header 'Authorization'.*model\.headers") as caught:
                 await wire.post(Call(url, b"{}", {"Authorization": value}))
         assert value not in str(caught.value)

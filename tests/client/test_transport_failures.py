@@ -34,7 +34,7 @@ class FailureContract(Posting):
             writer.write(OK)
             await reader.read(1)
 
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
             await wire.post(Call(url, b"{}"))
             with pytest.raises(Unreachable) as caught:
                 await wire.post(Call(url, b"{}"))
@@ -45,7 +45,7 @@ class FailureContract(Posting):
             await reader.readuntil(b"\r\n\r\n")
             writer.transport.abort()
 
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
             with pytest.raises(Unreachable) as caught:
                 await wire.post(Call(url, b"x" * 30_000_000))
         assert not caught.value.billed
@@ -54,7 +54,7 @@ class FailureContract(Posting):
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(10)
 
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
             with pytest.raises(Unreachable, match="cannot reach") as caught:
                 await wire.post(Call(url.replace("http://", "https://"), b"{}"))
         assert not caught.value.billed

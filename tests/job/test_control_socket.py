@@ -218,7 +218,7 @@ def test_connection_accepted_as_the_run_ends_is_closed(tmp_path: Path, turns: in
                     await asyncio.sleep(0)
             raw.setblocking(False)
             with suppress(ConnectionResetError):
-                await asyncio.wait_for(asyncio.get_running_loop().sock_recv(raw, 1), 5)
+                await asyncio.wait_for(asyncio.get_running_loop().sock_recv(raw, 1), 60)
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 import uvloop
-from support.raw_server import OK, Counted, request, server, silent
+from support.raw_server import OK, Counted, has_ipv6, request, server, silent
 from support.through_session import ThroughSession
 
 from scorer.client.http import connecting, deadlines, general, pool
@@ -127,8 +127,9 @@ class ConnectingContract:
 
     wire: ClassVar[Callable[..., HttpTransport]]
 
+    @pytest.mark.skipif(not has_ipv6(), reason="left out: this machine has no IPv6")
     async def test_transport_connects_to_ipv6(self) -> None:
-        async with listening(answers, "::1") as port, self.wire(connections=2, timeout_s=5) as wire:
+        async with listening(answers, "::1") as port, self.wire(connections=2, timeout_s=60) as wire:
             assert (await wire.post(Call(f"http://[::1]:{port}/v1", b"{}"))).body == b"hi"
 
     @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
@@ -157,13 +158,13 @@ class ConnectingContract:
 
     async def test_transport_tries_next_address_after_unresponsive_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Slow by the quarter second after which the next address is tried (RFC 8305)."""
-        async with listening(answers) as port, self.wire(connections=2, timeout_s=10) as wire:
+        async with listening(answers) as port, self.wire(connections=2, timeout_s=60) as wire:
             with full() as dead:
                 resolves(monkeypatch, dead, ("127.0.0.1", port))
                 assert (await wire.post(Call(f"http://{HOST}:{port}/v1", b"{}"))).body == b"hi"
 
     async def test_transport_tries_next_address_after_refused_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async with listening(answers) as port, self.wire(connections=4, timeout_s=10) as wire:
+        async with listening(answers) as port, self.wire(connections=4, timeout_s=60) as wire:
             resolves(monkeypatch, ("127.0.0.2", port), ("127.0.0.1", port))
             posts = [wire.post(Call(f"http://{HOST}:{port}/v1", b"{}")) for _ in range(4)]
             assert [reply.body for reply in await asyncio.gather(*posts)] == [b"hi"] * 4
@@ -173,7 +174,7 @@ class ConnectingContract:
         old, new = Counted(answers), Counted(answers)
         for module in (connecting, general):
             monkeypatch.setattr(module, "NAME_S", 0.0)
-        async with listening(old) as first, listening(new) as second, self.wire(connections=2, timeout_s=5) as wire:
+        async with listening(old) as first, listening(new) as second, self.wire(connections=2, timeout_s=60) as wire:
             known = resolves(monkeypatch, ("127.0.0.1", first))
             call = Call(f"http://{HOST}:{first}/v1", b"{}")
             for _ in range(3):
@@ -187,7 +188,7 @@ class ConnectingContract:
             assert (old.opened, new.opened) == (1, 1)
 
     async def test_transport_looks_name_up_again_where_its_host_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async with listening(answers) as port, self.wire(connections=2, timeout_s=10) as wire:
+        async with listening(answers) as port, self.wire(connections=2, timeout_s=60) as wire:
             known = resolves(monkeypatch, ("127.0.0.2", port))
             call = Call(f"http://{HOST}:{port}/v1", b"{}")
             with pytest.raises(Unreachable, match="cannot reach"):
@@ -196,7 +197,7 @@ class ConnectingContract:
             assert (await wire.post(call)).body == b"hi"
 
     async def test_transport_hints_at_unknown_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async with self.wire(connections=2, timeout_s=5) as wire:
+        async with self.wire(connections=2, timeout_s=60) as wire:
             resolves(monkeypatch)
             with pytest.raises(Unreachable, match=r"cannot reach http://other\.test") as caught:
                 await wire.post(Call("http://other.test/v1", b"{}"))
@@ -207,7 +208,7 @@ class ConnectingContract:
     ) -> None:
         counted = Counted(answers)
         tls = certified(HOST, True)
-        async with listening(counted, tls=tls) as port, self.wire(connections=2, timeout_s=5) as wire:
+        async with listening(counted, tls=tls) as port, self.wire(connections=2, timeout_s=60) as wire:
             resolves(monkeypatch, ("127.0.0.1", port))
             for _ in range(3):
                 assert (await wire.post(Call(f"https://{HOST}:{port}/v1", b"{}"))).body == b"hi"
@@ -222,7 +223,10 @@ class ConnectingContract:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the server's side of it
-        async with listening(answers, tls=certified(name, good)) as port, self.wire(connections=2, timeout_s=5) as wire:
+        async with (
+            listening(answers, tls=certified(name, good)) as port,
+            self.wire(connections=2, timeout_s=60) as wire,
+        ):
             resolves(monkeypatch, ("127.0.0.1", port))
             with pytest.raises(Unreachable, match="cannot reach") as caught:
                 await wire.post(Call(f"https://{HOST}:{port}/v1", b"{}"))
@@ -236,7 +240,7 @@ class ConnectingContract:
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             writer.close()
 
-        async with listening(plain) as port, self.wire(connections=2, timeout_s=5) as wire:
+        async with listening(plain) as port, self.wire(connections=2, timeout_s=60) as wire:
             with pytest.raises(Unreachable, match="cannot reach") as caught:
                 await wire.post(Call(f"https://127.0.0.1:{port}/v1", b"{}"))
         assert caught.value.hint is not None
@@ -292,7 +296,7 @@ class ConnectingContract:
                     await asyncio.wait([held])
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
                 if not unsent:
-                    await asyncio.wait_for(ended.wait(), 5)
+                    await asyncio.wait_for(ended.wait(), 60)
 
     async def test_transport_never_exceeds_its_connections(self) -> None:
         under_way = most = 0
@@ -308,7 +312,7 @@ class ConnectingContract:
                 writer.write(OK)
 
         counted = Counted(answer)
-        async with server(counted) as url, self.wire(connections=3, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=3, timeout_s=60) as wire:
             await asyncio.gather(*(wire.post(Call(url, b"{}")) for _ in range(30)))
         assert (most, counted.opened) == (3, 3)
 
@@ -329,11 +333,11 @@ class ConnectingContract:
         """Its transports are none of asyncio's classes, and it collects small writes until the end of a turn."""
 
         async def main() -> None:
-            async with server(answers) as url, self.wire(connections=4, timeout_s=10) as wire:
+            async with server(answers) as url, self.wire(connections=4, timeout_s=60) as wire:
                 for size in (1, 70_000, 20_000_000):
                     assert (await wire.post(Call(url, b"x" * size))).body == b"hi"
             secure = server(answers, tls=certified("127.0.0.1", True))
-            async with secure as url, self.wire(connections=4, timeout_s=10) as wire:
+            async with secure as url, self.wire(connections=4, timeout_s=60) as wire:
                 for size in (1, 70_000, 2_000_000, 1):
                     replies = await asyncio.gather(*(wire.post(Call(url, b"x" * size)) for _ in range(2)))
                     assert [reply.body for reply in replies] == [b"hi"] * 2
@@ -344,7 +348,7 @@ class ConnectingContract:
                 heard.set()
                 await reader.read()
 
-            async with server(hears) as url, self.wire(connections=4, timeout_s=10) as wire:
+            async with server(hears) as url, self.wire(connections=4, timeout_s=60) as wire:
                 for size, unsent in ((20, False), (50_000_000, True)):
                     heard.clear()
                     post = asyncio.create_task(wire.post(Call(url, b"x" * size)))
@@ -370,13 +374,13 @@ class TestDirect(ConnectingContract):
             assert await reader.read() == b""
             ended.set()
 
-        async with server(answer) as url, HttpTransport(connections=2, timeout_s=5) as wire:
+        async with server(answer) as url, HttpTransport(connections=2, timeout_s=60) as wire:
             await wire.post(Call(url, b"{}"))
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(ended.wait(), 60)
 
     async def test_transport_shares_one_lookup_among_waiting_requests(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = 0
-        async with listening(answers) as port, HttpTransport(connections=50, timeout_s=5) as wire:
+        async with listening(answers) as port, HttpTransport(connections=50, timeout_s=60) as wire:
             resolves(monkeypatch, ("127.0.0.1", port))
             loop = asyncio.get_running_loop()
             look_up = loop.getaddrinfo

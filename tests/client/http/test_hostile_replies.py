@@ -50,7 +50,7 @@ class HostileContract:
 
     @pytest.mark.parametrize("script", [lambda name: [GOOD[name][0]], bytewise], ids=["whole", "bytes"])
     async def test_transport_reads_unambiguous_replies(self, script: Script) -> None:
-        async with scripted(script) as (url, counted), self.wire(connections=4, timeout_s=10) as wire:
+        async with scripted(script) as (url, counted), self.wire(connections=4, timeout_s=60) as wire:
             for name, (_, status, body) in GOOD.items():
                 reply = await wire.post(Call(url, name.encode()))
                 assert (name, reply.status, reply.body) == (name, status, body)
@@ -62,7 +62,7 @@ class HostileContract:
 
     @pytest.mark.parametrize("name", BAD)
     async def test_transport_rejects_ambiguous_reply_and_closes_its_connection(self, name: str) -> None:
-        async with scripted(lambda _: [BAD[name]]) as (url, counted), self.wire(connections=4, timeout_s=10) as wire:
+        async with scripted(lambda _: [BAD[name]]) as (url, counted), self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(2):
                 with pytest.raises(Unreachable) as caught:
                     await wire.post(Call(url, b"any"))
@@ -80,7 +80,7 @@ class HostileContract:
             await reader.read()
 
         counted = Counted(answer)
-        async with server(counted) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(3):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
                 await asyncio.sleep(0.01)
@@ -92,7 +92,7 @@ class HostileContract:
             writer.write_eof()
             await reader.read()
 
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
             with pytest.raises(Unreachable) as caught:
                 await wire.post(Call(url, b"{}"))
         assert (caught.value.silent, caught.value.kept, caught.value.billed) == (True, False, True)
@@ -108,7 +108,7 @@ class HostileContract:
             writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nhi" % status)
             await released.wait()
 
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
             try:
                 if read:
                     assert (await wire.post(Call(url, b"x" * 30_000_000))).status == status
@@ -129,7 +129,7 @@ class TestDirect(HostileContract):
         script = {"first": UNSPOKEN[name], "then": GOOD["known"][0]}
         async with (
             scripted(lambda body: [script[body]]) as (url, counted),
-            HttpTransport(connections=4, timeout_s=10, say=said.append) as wire,
+            HttpTransport(connections=4, timeout_s=60, say=said.append) as wire,
         ):
             assert (await wire.post(Call(url, b"then"))).body == b"hi"
             with pytest.raises(Unreachable) as caught:
@@ -149,7 +149,7 @@ class TestThroughSession(HostileContract):
         replies = {"first": UNSPOKEN["two codings"], "then": GOOD["gzip"][0]}
         async with (
             scripted(lambda body: [replies[body]]) as (url, _),
-            self.wire(connections=4, timeout_s=10) as wire,
+            self.wire(connections=4, timeout_s=60) as wire,
         ):
             assert (await wire.post(Call(url, b"then"))).body == GOOD["gzip"][2]
             with pytest.raises(Unreachable, match="content coding") as caught:
@@ -171,7 +171,7 @@ class TestThroughSession(HostileContract):
                 writer.write(UNSPOKEN["br"])
             await reader.read()
 
-        async with server(answer) as url, self.wire(connections=4, timeout_s=10) as wire:
+        async with server(answer) as url, self.wire(connections=4, timeout_s=60) as wire:
             first = asyncio.create_task(wire.post(Call(url, b"first")))
             await asked.wait()
             with pytest.raises(Unreachable, match="content coding"):
@@ -184,7 +184,7 @@ class TestThroughSession(HostileContract):
         replies = {"first": old, "then": BAD["status 99"]}
         async with (
             scripted(lambda body: [replies[body]]) as (url, counted),
-            self.wire(connections=4, timeout_s=10) as wire,
+            self.wire(connections=4, timeout_s=60) as wire,
         ):
             assert (await wire.post(Call(url, b"first"))).body == b"hi"
             with pytest.raises(Unreachable, match="the status is 99"):
@@ -194,7 +194,7 @@ class TestThroughSession(HostileContract):
     async def test_transport_reads_http_1_0_replies(self) -> None:
         async with (
             scripted(lambda _: [UNSPOKEN["HTTP/1.0"]]) as (url, _),
-            self.wire(connections=4, timeout_s=10) as wire,
+            self.wire(connections=4, timeout_s=60) as wire,
         ):
             for _ in range(2):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
@@ -212,7 +212,7 @@ def test_transport_reads_replies_split_anywhere(way: type[HttpTransport], asked:
         return [raw[start:stop] for start, stop in pairwise(ends)]
 
     async def main() -> None:
-        async with scripted(script) as (url, _), way(connections=4, timeout_s=10) as wire:
+        async with scripted(script) as (url, _), way(connections=4, timeout_s=60) as wire:
             for name, _ in asked:
                 reply = await wire.post(Call(url, name.encode()))
                 assert (reply.status, reply.body) == GOOD[name][1:]

@@ -31,7 +31,7 @@ def test_body_is_freed_once_it_was_written() -> None:
             await go_on.wait()
             writer.write(OK)
 
-        async with server(answer) as url, HttpTransport(connections=1, timeout_s=10.0) as http:
+        async with server(answer) as url, HttpTransport(connections=1, timeout_s=60) as http:
             transport = SecretBlankingTransport(http, Secrets(["a-secret-of-some-length"]))
             posting = asyncio.ensure_future(transport.post(Call(url, Body(b"{}"), {})))
             await asked.wait()

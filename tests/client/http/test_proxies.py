@@ -28,7 +28,7 @@ async def test_proxy_refusing_connect_is_setup_error(status: int, monkeypatch: p
     async with server(answer) as url:
         address = url.partition("/v1")[0].replace("://", "://me:secret@")
         monkeypatch.setattr(proxies, "proxy_for", lambda _: address)
-        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
             with pytest.raises(SetupError, match=f"answered {status}") as caught:
                 await wire.post(Call(f"https://judge.invalid/v1?{SECRET}", b"{}"))
     assert "HTTPS_PROXY" in str(caught.value)
@@ -70,7 +70,7 @@ async def test_transport_refuses_a_proxy_that_it_cannot_use(proxy: str, monkeypa
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("ALL_PROXY", proxy.format(SECRET))
-    async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+    async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
         with pytest.raises(SetupError, match=r"names the proxy .* ALL_PROXY") as caught:
             await wire.post(Call("http://judge.invalid/v1", b"{}"))
     assert SECRET not in str(caught.value)
@@ -84,7 +84,7 @@ async def test_a_proxy_that_is_not_reached_is_named_without_its_password(monkeyp
         gone = url.partition("/v1")[0]
     monkeypatch.setattr(proxies, "proxy_for", lambda _: gone.replace("://", f"://me:{SECRET}@"))
     for scheme in ("http", "https"):
-        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
             with pytest.raises(Unreachable) as caught:
                 await wire.post(Call(f"{scheme}://judge.invalid/v1", b"{}"))
         assert f"cannot reach the proxy {gone} for {scheme}://judge.invalid/v1: " in str(caught.value)
@@ -98,7 +98,7 @@ async def test_a_proxy_of_an_unknown_name_is_a_matter_of_the_environment(monkeyp
 
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", unknown)
     monkeypatch.setattr(proxies, "proxy_for", lambda _: "http://proxy.invalid:3128")
-    async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+    async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
         with pytest.raises(Unreachable, match="cannot reach the proxy") as caught:
             await wire.post(Call("http://judge.invalid/v1", b"{}"))
     assert caught.value.hint is not None
@@ -125,7 +125,7 @@ def test_on_this_machine_holds_for_loopback_only(url: str, here: bool) -> None:
 
 
 async def test_transport_with_proxies_reports_invalid_address_as_setup_error() -> None:
-    async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+    async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
         with pytest.raises(SetupError, match="is no address to post to"):
             await wire.post(Call("http://[::1/v1", b"{}"))
 
@@ -140,7 +140,7 @@ async def test_transport_sends_requests_to_proxy(monkeypatch: pytest.MonkeyPatch
 
     async with server(answer) as url:
         monkeypatch.setattr(proxies, "proxy_for", lambda _: url.partition("/v1")[0])
-        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
             reply = await wire.post(Call("http://judge.invalid/v1", b"{}"))
     assert reply.body == b"hi"
     assert seen == ["POST http://judge.invalid/v1 HTTP/1.1"]
@@ -157,7 +157,7 @@ async def test_transport_sends_credentials_to_proxy(monkeypatch: pytest.MonkeyPa
     async with server(answer) as url:
         address = url.partition("/v1")[0].replace("://", "://me:secret@")
         monkeypatch.setattr(proxies, "proxy_for", lambda _: address)
-        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
             for _ in range(2):
                 assert (await wire.post(Call("http://judge.invalid/v1", b"{}"))).body == b"hi"
     assert [[line for line in head if line.startswith("Proxy-Authorization")] for head in seen] == [
@@ -175,7 +175,7 @@ async def test_transport_keeps_tls_end_to_end_through_proxy(monkeypatch: pytest.
 
     async with server(answer) as url:
         monkeypatch.setattr(proxies, "proxy_for", lambda _: url.partition("/v1")[0])
-        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
             with pytest.raises(Unreachable):
                 await wire.post(Call(f"https://judge.invalid/v1?{SECRET}", b"{}", {"Authorization": "Bearer sk-1"}))
     assert seen[0][0] == b"CONNECT judge.invalid:443 HTTP/1.1"
@@ -190,7 +190,7 @@ async def test_transport_does_not_bill_tls_handshake_cut_in_proxy_tunnel(monkeyp
 
     async with server(tunnel) as url:
         monkeypatch.setattr(proxies, "proxy_for", lambda _: url.partition("/v1")[0])
-        async with HttpTransport(connections=4, timeout_s=10, proxies=True) as wire:
+        async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
             with pytest.raises(Unreachable, match="cannot reach") as caught:
                 await wire.post(Call("https://judge.invalid/v1", b"{}"))
     assert not caught.value.billed
@@ -208,7 +208,7 @@ async def test_transport_announces_proxy_once_before_first_request(monkeypatch: 
     async with server(answer) as url:
         address = url.partition("/v1")[0].replace("://", "://me:secret@")
         monkeypatch.setattr(proxies, "proxy_for", lambda _: address)
-        async with HttpTransport(connections=4, timeout_s=10, proxies=True, say=said.append) as wire:
+        async with HttpTransport(connections=4, timeout_s=60, proxies=True, say=said.append) as wire:
             for path in ("v1", "v1", "v2"):
                 await wire.post(Call(f"http://judge.invalid/{path}", b"{}"))
     assert len(said) == 1

@@ -77,7 +77,7 @@ class TlsEndContract:
             else:
                 writer.transport.abort()
 
-        async with server(answer, tls=tls) as url, self.wire(connections=2, timeout_s=10) as wire:
+        async with server(answer, tls=tls) as url, self.wire(connections=2, timeout_s=60) as wire:
             if read:
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
             else:
@@ -92,7 +92,7 @@ class TlsEndContract:
             socket.socket.sendall(peer, b"HTTP/1.1 200 OK\r\n")
 
         with serving(serve, tls) as url:
-            async with self.wire(connections=2, timeout_s=10) as wire:
+            async with self.wire(connections=2, timeout_s=60) as wire:
                 with pytest.raises(Unreachable, match="broke off") as caught:
                     await wire.post(Call(url, b"{}"))
         assert (caught.value.billed, caught.value.silent) == (True, False)
@@ -103,7 +103,7 @@ class TlsEndContract:
         """In TLS 1.3 the refusal comes after the client's handshake is over, and after its request."""
         tls.verify_mode = ssl.CERT_REQUIRED
         with serving(ssl.SSLSocket.do_handshake, tls) as url:
-            async with self.wire(connections=2, timeout_s=10) as wire:
+            async with self.wire(connections=2, timeout_s=60) as wire:
                 with pytest.raises(Unreachable) as caught:
                     await wire.post(Call(url, b"{}"))
         assert not caught.value.billed
@@ -115,7 +115,7 @@ class TestDirect(TlsEndContract):
     async def test_transport_hints_at_server_that_demands_certificate_of_client(self, tls: ssl.SSLContext) -> None:
         tls.verify_mode = ssl.CERT_REQUIRED
         with serving(ssl.SSLSocket.do_handshake, tls) as url:
-            async with self.wire(connections=2, timeout_s=10) as wire:
+            async with self.wire(connections=2, timeout_s=60) as wire:
                 with pytest.raises(Unreachable, match="cannot reach") as caught:
                     await wire.post(Call(url, b"{}"))
         assert "asks clients for a certificate" in str(caught.value.hint)
