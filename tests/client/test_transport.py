@@ -115,18 +115,23 @@ class TransportContract(Posting):
         assert counted.opened == 3
 
     async def test_transport_discards_unrequested_reply(self) -> None:
+        received, closed = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             writer.write(OK)
-            await asyncio.sleep(0.02)  # the reply has been read, its connection waits for the next request
+            await received.acquire()  # the connection waits for the next request
             writer.write(OK.replace(b"hi", b"no"))
-            await reader.read()
+            with suppress(ConnectionError):
+                await reader.read()
+            closed.release()
 
         counted = Counted(answer)
         async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(3):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
-                await asyncio.sleep(0.06)
+                received.release()
+                await closed.acquire()
         assert counted.opened == 3
 
     @pytest.mark.parametrize("then", [OK.replace(b"hi", b"no"), None], ids=["a stray", "the end"])

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from support.clock import inline
+from support.command import PATIENCE_S
 
 from scorer.batch.anthropic import AnthropicBatches
 from scorer.batch.http import BatchHttp
@@ -43,11 +44,10 @@ async def create(api: BatchApi, url: str, rows: int) -> Batch:
 
 
 async def ended(api: BatchApi, id: str) -> Batch:
-    for _ in range(600):
-        if (batch := await api.look(id)).status == "ended":
-            return batch
-        await asyncio.sleep(0.02)
-    raise AssertionError("it never ends")
+    async with asyncio.timeout(PATIENCE_S):
+        while (batch := await api.look(id)).status != "ended":  # noqa: ASYNC110 - the server tells of no event
+            await asyncio.sleep(0.02)
+    return batch
 
 
 @both
