@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,6 +24,8 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, databas
 settings.load_profile("repeatable")
 
 _FOLDERS = itertools.count()
+TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""Variables that change what commands print."""
 
 gc.set_threshold(50_000, 20, 50)  # as in a run; Python's own limits took a tenth of the suite's CPU
 
@@ -35,10 +38,16 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_sockets() -> Iterator[None]:
-    """The sockets of the tests' runs are in a folder of their own, with a path short enough for a socket."""
+def own_environment() -> Iterator[None]:
+    """What tests and their processes see of this machine is the same everywhere: no proxy, no width of a terminal.
+
+    The sockets of runs are in a folder of their own, with a path short enough for a socket.
+    """
     with tempfile.TemporaryDirectory(prefix="s") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
+        for name in os.environ:
+            if name.lower().endswith("_proxy") or name in TERMINAL:
+                patch.delenv(name)
         yield
 
 

@@ -59,7 +59,7 @@ def test_plugins_page_contract_runs_with_pytest_only(tmp_path: Path) -> None:
     bad = snippet[1].replace("class Test", f"{broken}class Test").replace("return SharedWords()", "return Broken()")
     (tmp_path / "test_bad.py").write_text(bad)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **PYTHONPATH})
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **PYTHONPATH})
     failed = set(re.findall(r"^FAILED .*test_(good|bad).py::TestSharedWords::(\w+)", ended.stdout, re.MULTILINE))
     assert failed == {
         ("bad", "test_metric_of_a_null_response_is_none_and_changes_no_other_row"),

@@ -180,7 +180,7 @@ except KeyboardInterrupt:
 @pytest.mark.slow
 def test_script_interrupted_again_cuts_nothing() -> None:
     """Slow: an interpreter starts, for a loop's handling of signals is the process's."""
-    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["written", "True"], done.stderr
 
 

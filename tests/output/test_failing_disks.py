@@ -124,7 +124,7 @@ def test_run_stops_with_exit_7_on_a_full_disk_and_resumes_with_room(judge: Rehea
         **os.environ,
         "PYTHONDONTWRITEBYTECODE": "1",
     }  # a cached module would be cut at that size, for all later starts
-    stopped = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=small, env=env)
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=small, env=env)
     assert stopped.returncode == 7, stopped.stderr
     assert re.search(r"Cannot write .*: .*Everything stored before is intact", stopped.stderr)
     assert "Traceback" not in stopped.stderr

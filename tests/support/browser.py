@@ -25,7 +25,7 @@ def chromium() -> Iterator[Browser]:
         found = next((path for name in NAMES if (path := shutil.which(name))), None)
         if found is None and not own.exists():
             pytest.skip("no Chromium: apt-get install chromium, or playwright install chromium-headless-shell")
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"], timeout=120_000)
         yield browser
         browser.close()
 
@@ -43,7 +43,7 @@ class Watched:
         """The file in a new page of this width. `options` are those of playwright's `new_context`."""
         context = self._browser.new_context(viewport={"width": width, "height": 900}, **options)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)
         page.on("console", lambda message: self.faults.append(message.text))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("request", lambda request: self._asked(request.url))

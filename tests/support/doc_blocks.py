@@ -143,7 +143,7 @@ class Page:
             return 0
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         ended = subprocess.run(
-            ["sh", "-eu"], input=text, capture_output=True, text=True, timeout=60, env={**os.environ, "PATH": path}
+            ["sh", "-eu"], input=text, capture_output=True, text=True, timeout=120, env={**os.environ, "PATH": path}
         )
         self.printed += ended.stdout if ended.returncode == 0 else ended.stdout + ended.stderr
         return ended.returncode

@@ -24,6 +24,7 @@ from scorer.client.http import connecting, deadlines, general, pool
 from scorer.client.transport import HttpTransport
 from scorer.client.unsent import Unsent
 from scorer.errors import Unreachable
+from scorer.processes.file_limit import raise_file_limit
 from scorer.types import Call
 
 HOST = "judge.test"
@@ -404,6 +405,7 @@ class TestDirect(ConnectingContract):
 
         The limit of a connection is kept by the process's CPU, for others may have the machine.
         """
+        raise_file_limit()  # as a run does: both ends of each connection are here
         limit_s = connecting.CONNECT_S
         monkeypatch.setattr(connecting, "CONNECT_S", 600.0)
 
