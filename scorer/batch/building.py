@@ -15,6 +15,7 @@ from scorer.batch.open_chunks import digest_of
 from scorer.batch.turns import Finished, Missing, advance
 from scorer.engine.choices import as_choices, groups_alike
 from scorer.engine.partial import Known
+from scorer.error_frames import without_frames
 from scorer.errors import RowError, ShardChanged, TooLong
 from scorer.frozen import dataclass
 from scorer.inputs.source import Reader
@@ -126,7 +127,7 @@ class Builder:
                     try:
                         turn, bodies, call = self._turn(model, chunk, row, asked, count)
                     except RowError as error:
-                        made.finished.append((row, Finished(None, error, ())))
+                        made.finished.append((row, Finished(None, without_frames(error), ())))
                         continue
                     most = model.bounds.bytes - len(frame.head) - len(frame.tail) - len(frame.between) * len(bodies)
                     if sum(turn.sizes) > most:

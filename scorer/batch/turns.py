@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from scorer.engine.choices import Answer
 from scorer.engine.judging import checked_score, judge_step
 from scorer.engine.partial import Known, PartialAnswers
+from scorer.error_frames import without_frames
 from scorer.errors import RowError
 from scorer.frozen import dataclass
 from scorer.types import Conversation, Judge, Request, Row, Score
@@ -52,7 +53,7 @@ def advance(judge: Judge, row: Row, known: Known) -> Finished | list[Missing]:
         score, error = checked_score(done.value)
         return Finished(score, error, received)
     except RowError as error:
-        return Finished(None, error, received)
+        return Finished(None, without_frames(error), received)
     finally:
         if conversation is not None:
             conversation.close()

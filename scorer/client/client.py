@@ -17,6 +17,7 @@ from scorer.client.endpoints import Endpoint, Endpoints
 from scorer.client.meter import Meter
 from scorer.client.model_terms import ModelTerms
 from scorer.client.retry import RetryState
+from scorer.error_frames import without_frames
 from scorer.errors import NoCapacity, RowError, SetupError, Throttled, TransientError, Unreachable
 from scorer.frozen import replace
 from scorer.limits import EndpointDown
@@ -106,7 +107,7 @@ class HttpClient:
                         spent.doubted = (endpoint.repeats, error.doubted)
                     continue
                 except TransientError as error:
-                    last, failed = error, endpoint
+                    last, failed = without_frames(error), endpoint
                 state = state or RetryState(self._retries)
                 await self._pause(last, endpoint, state, spent)
                 if self._leaves_tier(request, spent, endpoint):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
+from scorer.error_frames import without_frames
 from scorer.errors import Interrupted, NoReply, Rejected, RowError, TooLong
 from scorer.types import (
     Client,
@@ -134,13 +135,13 @@ async def answer(client: Client, request: Request) -> Answer:
     try:
         return await client.complete(request)
     except RowError as error:
-        return error
+        return without_frames(error)
 
 
 def _all_end(step: list[Answer | None], group: Sequence[Placed], error: RowError) -> None:
     """All of them end in the same error; what it took stands in the first."""
     for number, (place, _) in enumerate(group):
-        step[place] = type(error)(error.detail) if number else error
+        step[place] = type(error)(error.detail) if number else without_frames(error)
 
 
 def _alike(one: Request, other: Request) -> bool:

@@ -15,6 +15,7 @@ from scorer.engine.judging import SingleRequestJudge, checked_score, judge_step
 from scorer.engine.partial import PartialAnswers, known_answers
 from scorer.engine.row_result import result_of
 from scorer.engine.uniform_failures import UniformFailureGuard
+from scorer.error_frames import without_frames
 from scorer.errors import (
     Damaged,
     InputError,
@@ -217,7 +218,7 @@ async def score_row(row: Row, parts: RunContext) -> Result:
             try:
                 received.append(await parts.client.complete(request))
             except RowError as failed:
-                received.append(failed)
+                received.append(without_frames(failed))
             score = judge_step(single.single_score, received[0])
             if score is not None:
                 score, error = checked_score(score)
@@ -233,7 +234,7 @@ async def score_row(row: Row, parts: RunContext) -> Result:
                 try:
                     answers: list[Answer] = [await parts.client.complete(request)]
                 except RowError as failed:
-                    answers = [failed]
+                    answers = [without_frames(failed)]
                 begun = True
             else:
                 step = known_answers(known, requests, len(received))
@@ -244,7 +245,7 @@ async def score_row(row: Row, parts: RunContext) -> Result:
     except StopIteration as done:
         score, error = checked_score(done.value)
     except RowError as problem:
-        error = problem
+        error = without_frames(problem)
     except BaseException:  # which ends the run
         if partial is not None and (received or any(step)):
             partial.keep(row, [*received, *step])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
 from scorer.engine.judging import checked_score, judge_step
+from scorer.error_frames import without_frames
 from scorer.errors import ROW_ERRORS, NoReply, RowError, ScorerError, SetupError, SpecError, Unreadable
 from scorer.types import Completion, Judge, Provider, Reply, Request, Row, Score
 
@@ -24,7 +25,7 @@ def replay(judge: Judge, row: Row, answers: Answers) -> Score | RowError:
         assert problem is not None
         return problem
     except RowError as error:
-        return error
+        return without_frames(error)
     except SetupError as error:
         keep = 'A run with output.keep_raw = "full" keeps whole replies, log-probabilities and all.'
         raise SpecError([f"The stored replies do not suffice for this reading. {error} {keep}"]) from error

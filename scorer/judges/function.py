@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 import pyarrow as pa
 
+from scorer.error_frames import without_frames
 from scorer.errors import BadRow, RowError, SpecError, Unreadable
 from scorer.judges.asking import Asking, Options, same_in_all
 from scorer.judges.function_source import resolved, source_of
@@ -129,7 +130,7 @@ class FunctionJudge:
         try:
             value, reason = self._score(self._read(answer.text), answer)
         except RowError as error:
-            return Sample(error=error)
+            return Sample(error=without_frames(error))
         except Exception as error:  # noqa: BLE001 - code of the user's own, whose failure is this reply's
             return Sample(error=_failed(answer, f"the function raised {type(error).__name__}: {error}"))
         return Sample({"score": value}, reason)

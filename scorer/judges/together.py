@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 
+from scorer.error_frames import without_frames
 from scorer.errors import RowError
 from scorer.types import Completion, Conversation, Request, Score
 
@@ -31,5 +32,5 @@ def together(talks: Mapping[str, Conversation]) -> Answers:
             except StopIteration as end:
                 scores[alias] = end.value
             except RowError as error:
-                errors[alias] = error
+                errors[alias] = without_frames(error)
     return scores, errors

@@ -11,6 +11,7 @@ from scorer.client.http.connect_errors import CUT, cut_off
 from scorer.client.http.deadlines import NEVER
 from scorer.client.http.reply_reader import Malformed, NotSpoken, ReplyReader
 from scorer.client.reply_bytes import FREE
+from scorer.error_frames import without_frames
 
 MOST_PENDING = 64 * 1024
 """A request of which more than this is not yet in the system's hands is known not to be sent, however it ends."""
@@ -162,7 +163,7 @@ class Connection(asyncio.Protocol):
         try:
             reader.feed(data)
         except (Malformed, NotSpoken) as error:
-            self._fail(error)
+            self._fail(without_frames(error))
             return
         if reader.complete:
             if self._early or not reader.keep_alive:

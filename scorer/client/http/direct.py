@@ -73,9 +73,7 @@ class DirectTransport:
             reader = connection.reader
             if connection.error is not None or not reader.complete or reader.coding:
                 return await self._slowly(target, connection, due, timeout_s)
-            parts = reader.parts
-            whole = parts[0] if len(parts) == 1 else b"".join(parts)
-            return Reply(reader.status, RawHeaders(reader.head, reader.lower), whole, connection)
+            return Reply(reader.status, RawHeaders(reader.head, reader.lower), b"".join(reader.parts), connection)
         except asyncio.CancelledError:
             unsent = connection.unsent
             connection.drop()
@@ -144,6 +142,7 @@ class DirectTransport:
                 body = b"".join(reader.parts)
             return Reply(reader.status, RawHeaders(reader.head, reader.lower), body, connection)
         finally:
+            reader.parts = []  # the connection stays, and would keep them until its next request
             self._inflow.leave(connection)
 
     async def _room(self, connection: Connection, size: int) -> float:

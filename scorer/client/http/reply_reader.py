@@ -13,6 +13,8 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 LARGEST_HEAD = 64 * 1024
 MOST_INTERIM = 16
+FEW, GATHERED = 16, 64 * 1024
+"""So many parts of a body are kept as they come. Further ones are gathered: an object takes 50 bytes for itself."""
 CODINGS = ("gzip", "deflate")
 _VERSION = re.compile(rb"HTTP/\d\.\d ")
 BODILESS = (204, 304)
@@ -67,7 +69,7 @@ class ReplyReader:
         self.status = 0
         self.head = self.lower = b""
         self.coding = ""
-        self.parts: list[bytes] = []
+        self.parts: list[bytes | bytearray] = []
         self.complete = False
         self.keep_alive = False
         self._came = 0  # bytes of the body
@@ -149,8 +151,14 @@ class ReplyReader:
         self._raw = b""
 
     def on_body(self, part: bytes) -> None:
-        self.parts.append(part)
         self._came += len(part)
+        parts = self.parts
+        if len(parts) <= FEW:
+            parts.append(part)
+        elif len(last := parts[-1]) < GATHERED and isinstance(last, bytearray):
+            last += part
+        else:
+            parts.append(bytearray(part))
 
     def on_message_complete(self) -> None:
         if self.status:

@@ -15,7 +15,7 @@ class NotPacked(Exception):
     """The body is not what its content coding says, is cut off, or is followed by other bytes."""
 
 
-def unpacked(parts: Sequence[bytes], coding: str) -> Iterator[bytes]:
+def unpacked(parts: Sequence[bytes | bytearray], coding: str) -> Iterator[bytes]:
     """The body in pieces of at most `STEP` bytes; `coding` is gzip or deflate. Raises NotPacked.
 
     deflate means the zlib format (RFC 9110, 8.4.1.2); a body whose first byte cannot begin that is read as raw deflate,
@@ -29,7 +29,7 @@ def unpacked(parts: Sequence[bytes], coding: str) -> Iterator[bytes]:
         for part in parts:
             if packer.eof and part:
                 raise NotPacked(f"bytes follow the {coding} body")
-            rest = part
+            rest: bytes | bytearray = part
             while rest:
                 yield packer.decompress(rest, STEP)
                 rest = packer.unconsumed_tail
@@ -44,7 +44,7 @@ def unpacked(parts: Sequence[bytes], coding: str) -> Iterator[bytes]:
 
 
 async def unpacked_body(
-    parts: Sequence[bytes], coding: str, shown: str, room: Callable[[int], Awaitable[object]], taken: int
+    parts: Sequence[bytes | bytearray], coding: str, shown: str, room: Callable[[int], Awaitable[object]], taken: int
 ) -> bytes:
     """The whole body of a reply from `shown`; `room` is waited for beyond the `taken` bytes that it has already.
 

@@ -15,6 +15,7 @@ from scorer.client.http.raw_headers import RawHeaders
 from scorer.client.http.reply_reader import LARGEST_HEAD, Malformed, NotSpoken, ReplyReader
 from scorer.client.http.unpacking import NotPacked, unpacked
 
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 UNREADABLE = {name: raw for name, raw in BAD.items() if name not in PACKED_BADLY}
 
 
@@ -159,3 +160,13 @@ def test_unpacked_yields_nothing_for_no_bytes(coding: str) -> None:
 def test_unpacked_reads_raw_deflate() -> None:
     packer = zlib.compressobj(wbits=-15)
     assert b"".join(unpacked([packer.compress(b"hi") + packer.flush()], "deflate")) == b"hi"
+
+
+@pytest.mark.parametrize("size", [1, 2, 100, 70_000])
+def test_reply_reader_keeps_few_objects_of_many_small_chunks(size: int) -> None:
+    chunk = b"%x\r\n%b\r\n" % (size, bytes(index % 251 for index in range(size)))
+    count = 200_000 // size
+    reader = read([CHUNKED_HEAD, *[chunk * 100] * (count // 100), chunk * (count % 100), b"0\r\n\r\n"])
+    assert reader.complete
+    assert b"".join(reader.parts) == bytes(index % 251 for index in range(size)) * count
+    assert len(reader.parts) <= 22
