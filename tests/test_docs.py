@@ -108,6 +108,7 @@ BASE = (
     "class_values",
     "errors",
     "counted",
+    "error_frames",
     "escapes",
     "frozen",
     "patterns",

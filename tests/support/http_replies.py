@@ -27,6 +27,7 @@ GOOD: dict[str, tuple[bytes, int, bytes]] = {
     "extension": (CHUNKED + b'2;a="b"\r\nhi\r\n0;c=d\r\n\r\n', 200, b"hi"),
     "trailer": (CHUNKED + b"2\r\nhi\r\n0\r\nDigest: 1\r\n\r\n", 200, b"hi"),
     "gzip": (_packed(b"gzip", gzip.compress(b"hi" * 500, mtime=0)), 200, b"hi" * 500),
+    "x-gzip": (_packed(b"X-GZip", gzip.compress(b"hi" * 500, mtime=0)), 200, b"hi" * 500),
     "deflate": (_packed(b"deflate", zlib.compress(b"hi" * 500)), 200, b"hi" * 500),
     "identity": (_packed(b"identity", b"hi"), 200, b"hi"),
     "interim": (

@@ -95,7 +95,7 @@ class ReplyReader:
         except HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except (HttpParserUpgrade, HttpParserError) as error:
-            raise Malformed(_AFTER if self.complete else str(error)) from None
+            raise Malformed(_AFTER if self.complete else self._foreign() or str(error)) from None
         if not self.status:
             if len(self._raw) > LARGEST_HEAD:
                 raise Malformed(_LONG_HEAD)
@@ -174,6 +174,17 @@ class ReplyReader:
         if lower.find(b"\r\ncontent-encoding:") >= 0:
             self.coding = content_coding(b", ".join(_values(lower, b"content-encoding")).decode("latin-1"))
 
+    def _foreign(self) -> str | None:
+        """What the first bytes are where they begin no HTTP reply; None where they do."""
+        first = bytes(self._raw[:16])
+        if self.status or self._interim or first.startswith(b"HTTP/"[: len(first)]):
+            return None
+        if first[:2] == b"\x15\x03":
+            return "it speaks TLS here: write https:// in model.base_url"
+        if first[3:5] == b"\x04\0" or first.startswith(b"PRI * "):
+            return "it speaks HTTP/2 alone here, and scorer speaks HTTP/1.1"
+        return f"it speaks no HTTP here: its reply begins with {first!r}"
+
     def _interim_reply(self, status: int, end: int) -> None:
         if status == 101:
             raise NotSpoken("status 101, another protocol")
@@ -196,10 +207,15 @@ class ReplyReader:
 
 
 def content_coding(value: str) -> str:
-    """The coding that a Content-Encoding names: gzip, deflate, or "" for none. Raises NotDecoded."""
+    """The coding that a Content-Encoding names: gzip, deflate, or "" for none. Raises NotDecoded.
+
+    x-gzip is gzip (RFC 9110, 8.4.1.3).
+    """
     named = [coding for part in value.lower().split(",") if (coding := part.strip()) not in ("", "identity")]
     if not named:
         return ""
+    if named == ["x-gzip"]:
+        return "gzip"
     if len(named) > 1 or named[0] not in CODINGS:
         raise NotDecoded(f"content coding {', '.join(named)!r}")
     return named[0]

@@ -162,6 +162,21 @@ def test_unpacked_reads_raw_deflate() -> None:
     assert b"".join(unpacked([packer.compress(b"hi") + packer.flush()], "deflate")) == b"hi"
 
 
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"\x15\x03\x03\0\x02\x02\x32", "it speaks TLS here: write https://"),
+        (b"\0\0\x12\x04\0\0\0\0\0", "HTTP/2 alone"),
+        (b"220 mail.example ESMTP\r\n", "no HTTP here: its reply begins with b'220 mail.example'"),
+        (b'{"error": 1}', "no HTTP here"),
+    ],
+)
+@pytest.mark.parametrize("cuts", [False, True])
+def test_reply_reader_names_what_is_spoken_instead_of_http(raw: bytes, says: str, cuts: bool) -> None:
+    with pytest.raises(Malformed, match=says) if not cuts else pytest.raises(Malformed):
+        read([raw] if not cuts else [bytes([byte]) for byte in raw])
+
+
 @pytest.mark.parametrize("size", [1, 2, 100, 70_000])
 def test_reply_reader_keeps_few_objects_of_many_small_chunks(size: int) -> None:
     chunk = b"%x\r\n%b\r\n" % (size, bytes(index % 251 for index in range(size)))
