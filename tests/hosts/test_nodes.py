@@ -39,11 +39,10 @@ def ray_nodes(found: Fleet, head: str, nodes: tuple[str, ...]) -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in variables().items():
                 patch.setenv(name, value)
-            patch.setenv("RAY_raylet_start_wait_time_s", "120")
             patch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")  # its nodes are on addresses of their own
             here = found.hosts[head]
             words = ("--head", "--port", 6379, "--num-cpus", 0, "--include-dashboard", "false", "--temp-dir", temporary)
-            _begin(found, {head: (RAY, "start", *words, "--node-ip-address", here.ip, *common)})
+            _begin(found, {head: (temporary, (RAY, "start", *words, "--node-ip-address", here.ip, *common))})
             until(lambda: _answers(here), "for Ray")
             commands = {}
             for name in nodes:
@@ -51,7 +50,7 @@ def ray_nodes(found: Fleet, head: str, nodes: tuple[str, ...]) -> Iterator[str]:
                 own = found.folder / f"{name}.ray"  # else nodes of one disk take each other's sockets
                 own.mkdir()
                 mounted = ("sh", "-c", f'mount --bind {own} {temporary} && exec "$0" "$@"')
-                commands[name] = (*mounted, RAY, "start", *words, *common)
+                commands[name] = own, (*mounted, RAY, "start", *words, *common)
             _begin(found, commands)
             yield address
     finally:
@@ -60,17 +59,30 @@ def ray_nodes(found: Fleet, head: str, nodes: tuple[str, ...]) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _begin(found: Fleet, commands: Mapping[str, tuple[object, ...]]) -> None:
-    """Starts the nodes of some hosts, and again those that Ray gave up, which it does after 30 s."""
-    waiting = list(commands)
+def _begin(found: Fleet, nodes: Mapping[str, tuple[Path, tuple[object, ...]]]) -> None:
+    """Starts the nodes of some hosts, each with its folder and its command, and again those that Ray gave up.
+
+    A node without its agent after 15 s crashes, and one that is not known after 30 s ends.
+    """
+    waiting = list(nodes)
     for _ in range(STARTS):
-        begun = [found.hosts[name].start(*commands[name], output=found.folder / f"{name}.log") for name in waiting]
-        for name, node in zip(waiting, begun, strict=True):
-            until(lambda name=name, node=node: _began(found, name) or node.poll() is not None, name)
+        for name in waiting:
+            found.hosts[name].start(*nodes[name][1], output=found.folder / f"{name}.log")
+        for name in waiting:
+            until(lambda name=name: _began(found, name) or _gave_up(found.hosts[name], nodes[name][0]), name)
         waiting = [name for name in waiting if not _began(found, name)]
         if not waiting:
             return
+        for name in waiting:
+            found.hosts[name].end()
+            for crash in nodes[name][0].rglob("raylet.err"):
+                crash.unlink()
     raise AssertionError([(found.folder / f"{name}.log").read_text()[-2000:] for name in waiting])
+
+
+def _gave_up(host: Host, folder: Path) -> bool:
+    """Whether the start of a node has ended, or its raylet says why it crashed."""
+    return host.started[-1].poll() is not None or any(said.stat().st_size for said in folder.rglob("raylet.err"))
 
 
 def _began(found: Fleet, name: str) -> bool:

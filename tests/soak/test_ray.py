@@ -54,6 +54,12 @@ def nodes() -> Iterator[Nodes]:
             yield found
 
 
+@pytest.fixture(autouse=True)
+def no_memory_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray of one run, too, kills no worker where other processes take the machine's memory."""
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
+
+
 @pytest.fixture
 def judge(judge: RehearsalProcess) -> RehearsalProcess:
     """Slow enough to be killed amid its work."""
