@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from publish.lakes import DeltaLake, IcebergLake, keys
+from publish.lakes import DeltaLake, Lake, keys
 from publish.runs import expected, output
 
 from scorer.files.local_files import LocalFiles
@@ -74,13 +74,12 @@ def test_transactions_are_those_that_deltalake_looks_up(tmp_path: Path, log: str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lake", ["iceberg"], indirect=True)
 def test_a_table_whose_shards_were_published_one_by_one_gets_none_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow: a table library is imported. Snapshots of an earlier version name one shard each."""
-    made, lake = output(tmp_path / "a", 3, 4), IcebergLake(tmp_path)
-    for name, value in lake.environment.items():
-        monkeypatch.setenv(name, value)
+    made = output(tmp_path / "a", 3, 4)
 
     def earlier(group: list[publishing.sealed]) -> dict[str, str]:  # type: ignore[valid-type]
         (one,) = group
