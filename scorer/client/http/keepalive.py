@@ -1,8 +1,8 @@
-"""TCP keepalive (RFC 9293, 3.8.4): the system probes a connection that is silent.
+"""TCP keepalive (RFC 9293, 3.8.4): the system probes an idle connection.
 
-A judge that thinks for minutes sends nothing meanwhile. A router that translates addresses forgets such a connection,
-many after one to six minutes: the reply is lost, and neither side is told. Probes keep the connection in its table, and
-end a connection whose other side is gone.
+A judge that thinks for minutes sends nothing meanwhile. NAT routers, firewalls and load balancers drop a connection
+after their idle timeout, often one to six minutes, and tell neither side: the reply is lost. Probes restart that
+timeout, and end a connection whose peer is gone.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ LARGEST_HEAD = 64 * 1024
 MOST_INTERIM = 16
 FEW, GATHERED = 16, 64 * 1024
 """So many parts of a body are kept as they come. Further ones are gathered: an object takes 50 bytes for itself."""
-CODINGS = ("gzip", "deflate")
+CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}  # x-gzip: RFC 9110, 8.4.1.3
 _VERSION = re.compile(rb"HTTP/\d\.\d ")
 BODILESS = (204, 304)
 _LENGTH = b"\r\ncontent-length:"
@@ -153,7 +153,7 @@ class ReplyReader:
     def on_body(self, part: bytes) -> None:
         self._came += len(part)
         parts = self.parts
-        if len(parts) <= FEW:
+        if len(parts) < FEW:
             parts.append(part)
         elif len(last := parts[-1]) < GATHERED and isinstance(last, bytearray):
             last += part
@@ -207,18 +207,13 @@ class ReplyReader:
 
 
 def content_coding(value: str) -> str:
-    """The coding that a Content-Encoding names: gzip, deflate, or "" for none. Raises NotDecoded.
-
-    x-gzip is gzip (RFC 9110, 8.4.1.3).
-    """
+    """The coding that a Content-Encoding names: gzip, deflate, or "" for none. Raises NotDecoded."""
     named = [coding for part in value.lower().split(",") if (coding := part.strip()) not in ("", "identity")]
     if not named:
         return ""
-    if named == ["x-gzip"]:
-        return "gzip"
     if len(named) > 1 or named[0] not in CODINGS:
         raise NotDecoded(f"content coding {', '.join(named)!r}")
-    return named[0]
+    return CODINGS[named[0]]
 
 
 def _values(lower: bytes, name: bytes) -> list[bytes]:
