@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from support.command import (
 )
 from support.hostile_modules import SCRIPT, hostile, nothing_taken, started_in
 from support.ray_nodes import Nodes, two_nodes, variables
+from support.sockets import LISTENING, sockets
 
 from scorer.rehearsal.process import RehearsalProcess
 
@@ -71,24 +71,12 @@ def on_ray(run: Path, nodes: Nodes, workers: int) -> tuple[object, ...]:
     return ("run", run, "--engine", "ray", "--address", nodes.address, "--workers", workers)
 
 
-LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
-"""127.0.0.1, ::1 and ::ffff:127.0.0.1 as the kernel writes them."""
-
-
 def listening(owner: int) -> set[str]:
     """The addresses other than loopback at which a process and all that it started take connections."""
-    sockets = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *_, inode = line.split()[:10]
-            if state == "0A" and local.partition(":")[0] not in LOOPBACK:
-                sockets[f"socket:[{inode}]"] = local
     found, processes = set(), [owner]
     for process in processes:
         processes += children(process, lambda _: True)
-        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
-            with suppress(FileNotFoundError):
-                found.update({sockets[name]} if (name := os.readlink(descriptor)) in sockets else ())
+        found.update(one.local for one in sockets(process) if one.state == LISTENING and not one.loopback)
     assert len(processes) > 3
     return found
 

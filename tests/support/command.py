@@ -142,6 +142,11 @@ def children(owner: int, marked: Callable[[bytes], bool]) -> list[int]:
     return sorted(found)
 
 
+def workers_of(owner: int) -> list[int]:
+    """The worker processes of a run: not one that is forked and has the command line of its parent still."""
+    return children(owner, lambda command: b"\0scorer.workers\0" in command)
+
+
 def shard(path: Path, rows: int, first: int = 0, response: str | None = "It is right, more or less.") -> Path:
     """A shard of rows named r<first>, r<first + 1>, ..."""
     ids = [f"r{number}" for number in range(first, first + rows)]

@@ -16,7 +16,6 @@ from support.command import (
     IN_FLIGHT,
     SMALL_STEPS,
     Ended,
-    children,
     ended,
     own_score,
     run_file,
@@ -26,6 +25,7 @@ from support.command import (
     started,
     wait_until,
     whole,
+    workers_of,
 )
 
 from scorer.files.local_files import LocalFiles
@@ -45,11 +45,6 @@ def judge(judge: RehearsalProcess) -> RehearsalProcess:
     """Slow enough to be killed amid its work, also by a test that stands still for two seconds."""
     judge.configure(latency_median_s=0.15)
     return judge
-
-
-def workers_of(owner: int) -> list[int]:
-    """The worker processes of a run: not one that is forked and has the command line of its parent still."""
-    return children(owner, lambda command: b"\0scorer.workers\0" in command)
 
 
 def segments(folder: Path) -> list[str]:
