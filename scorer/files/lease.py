@@ -29,6 +29,8 @@ BEATS = 6
 SILENCE = 1.5
 """Leases without a renewal after which the owner counts as dead; half a lease allows for clocks of unequal speed."""
 POLL_S = 0.05
+LOOKS = 25
+"""So often is a lock read before its holder counts as dead in `alive`."""
 
 Version = Mapping[str, str]
 """What a store needs to recognise a version of an object."""
@@ -246,15 +248,17 @@ class Lease:
         return "another process"
 
 
-def alive(cell: Cell, *, clock: Callable[[], float] = boot_s, sleep: Callable[[float], None] = time.sleep) -> bool:
-    """True where a lock is held and its holder renews it within 2.5 beats (5 s by default)."""
+def alive(cell: Cell, *, sleep: Callable[[float], None] = time.sleep) -> bool:
+    """True where a lock is held and its holder renews it within 2.5 beats (5 s by default).
+
+    Pauses are counted, not time: while the store answers nobody, or this process stands still, no holder can show that
+    it is alive.
+    """
     first = read_hold(cell)
     if first is None or first[0].free:
         return False
-    patience_s = first[0].lease_s * 2.5 / BEATS
-    until = clock() + patience_s
-    while clock() < until:
-        sleep(patience_s / 25)
+    for _ in range(LOOKS):
+        sleep(first[0].lease_s * 2.5 / BEATS / LOOKS)
         now = read_hold(cell)
         if now is None or now[0].free:
             return False

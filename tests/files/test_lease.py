@@ -192,12 +192,30 @@ def test_alive_is_true_after_a_new_version(cell: MemoryCell, time: list[float]) 
         if time[0] >= LEASE_S / BEATS:
             owner.renew()
 
-    assert not alive(cell, clock=lambda: time[0], sleep=pass_time)
+    assert not alive(cell, sleep=pass_time)
+    assert time[0] == pytest.approx(2.5 * LEASE_S / BEATS)
     time[0] = 0.0
-    assert alive(cell, clock=lambda: time[0], sleep=renew_meanwhile)
+    assert alive(cell, sleep=renew_meanwhile)
     owner.release()
     assert not alive(cell)
     assert orjson.loads(cell.data or b"")["free"]
+
+
+def test_alive_does_not_take_a_store_that_hangs_for_a_dead_holder(cell: MemoryCell, time: list[float]) -> None:
+    owner = Machine(cell, time).take("one")
+    reads = iter((0.0, LEASE_S))  # the second read is answered after a lease, and the owner's renewal after that
+
+    def read() -> tuple[bytes, Version] | None:
+        time[0] += next(reads, 0.0)
+        return MemoryCell.read(cell)
+
+    def sleep(seconds: float) -> None:
+        time[0] += seconds
+        if time[0] > LEASE_S + LEASE_S / BEATS:
+            owner.renew()
+
+    cell.read = read  # type: ignore[method-assign]
+    assert alive(cell, sleep=sleep)
 
 
 _MOVES = st.lists(
