@@ -76,8 +76,8 @@ def test_run_takes_input_and_output_in_different_storages(
 def test_run_in_a_bucket_is_resumed_by_another_machine_after_kill_9(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path
 ) -> None:
-    """Slow: two processes against a real server, and a lease to run out."""
-    judge.configure(latency_median_s=0.1)
+    """Slow: two processes against a real server, seconds in which the first can be killed, and a lease to run out."""
+    judge.configure(latency_median_s=0.5)
     path = prepared(judge, files, root, tmp_path)
     out = f"{root}/out"
     with Machine(path, tmp_path / "one").start() as one:
@@ -86,6 +86,7 @@ def test_run_in_a_bucket_is_resumed_by_another_machine_after_kill_9(
     before = status(files, out)
     assert before.state == "interrupted"
     assert 0 < before.scored < ROWS
+    judge.configure(latency_median_s=0.1)
     with Machine(path, tmp_path / "two").start() as two:
         said = two.communicate()[1]
         assert two.returncode == 0, said
@@ -100,11 +101,15 @@ def test_run_in_a_bucket_is_resumed_by_another_machine_after_kill_9(
 def test_second_owner_is_refused_while_the_first_is_alive(
     judge: RehearsalProcess, files: Files, root: str, tmp_path: Path
 ) -> None:
-    """Slow: a process that runs, and the real command beside it."""
+    """Slow: a process that runs for long enough, and the real command beside it, which waits for a renewal.
+
+    The lease is so long that the first process may be held up for seconds, and does not count as dead.
+    """
     judge.configure(latency_median_s=0.5)
     path = prepared(judge, files, root, tmp_path)
-    with Machine(path, tmp_path / "one").start() as one:
+    with Machine(path, tmp_path / "one").start(lease_s=6.0) as one:
         wait_until(lambda: rows_stored(files, f"{root}/out") >= 20)
+        judge.configure(latency_median_s=3.0, latency_sigma=0.0)
         assert status(files, f"{root}/out").state == "running"
         second = scorer("run", path, "--quiet")
         one.kill()

@@ -118,6 +118,7 @@ class Network:
         self._net = f"10.{100 + os.getpid() % 97}.{os.getpid() // 97 % 251}"
         self._environment = dict(environment or {})
         self._pumps: list[subprocess.Popen[str]] = []
+        self._wires: list[str] = []
         self.hosts: list[Host] = []
         _ip("link", "add", "name", self._tag, "type", "bridge")
         _ip("addr", "add", f"{self._net}.1/24", "dev", self._tag)
@@ -132,6 +133,7 @@ class Network:
         far = f"{self._tag}x{number}"
         if slow is None:
             _ip("link", "add", made.link, "type", "veth", "peer", "name", far)
+            self._wires.append(made.link)
         else:
             words = (sys.executable, PUMP, made.link, far, slow.delay_s, slow.loss, number)
             pump = subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, text=True)
@@ -153,6 +155,8 @@ class Network:
         for pump in self._pumps:
             pump.kill()
             pump.communicate()
+        for wire in self._wires:  # the end of a namespace removes them later, and the next network wants their names
+            _ip("link", "del", wire)
         for host in self.hosts:
             _ip("netns", "del", host.namespace)
         _ip("link", "del", self._tag)

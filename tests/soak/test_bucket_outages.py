@@ -37,7 +37,7 @@ def test_suspended_owner_that_was_replaced_sends_nothing_more(
 
     It is stopped once the judge has all requests that it may have in flight: none is admitted and not yet sent.
     """
-    judge.configure(latency_median_s=0.1)
+    judge.configure(latency_median_s=0.5)
     path = prepared(judge, files, root, tmp_path)
     out = f"{root}/out"
     with Machine(path, tmp_path / "one").start() as one:
@@ -81,11 +81,9 @@ def test_store_that_stays_down_ends_the_run_and_the_same_command_resumes(
     """Slow: a patience to run out, and a second start."""
     judge.configure(latency_median_s=0.1)
     path = prepared(judge, files, root, tmp_path)
-    with BadDay(weed.port) as day:
+    with BadDay(weed.port, errors={503: 1.0}, from_segment=3) as day:
         monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
         with Machine(path, tmp_path / "one").start(patience_s=1.0) as one:
-            wait_until(lambda: sum("/segments/" in line for line in day.seen) >= 3)
-            day.errors = {503: 1.0}
             said = one.communicate(timeout=PATIENCE_S)[1]
         assert one.returncode == 1
         assert "StorageError: Cannot write s3://lake/" in said
@@ -110,11 +108,10 @@ def test_store_that_refuses_writes_delays_no_exit_after_a_second_signal(
     """Slow: the real command, and a store that is away for a lease and longer."""
     judge.configure(latency_median_s=0.1)
     path = prepared(judge, files, root, tmp_path)
-    with BadDay(weed.port) as day:
+    with BadDay(weed.port, errors={503: 1.0}, from_segment=2) as day:
         monkeypatch.setenv("AWS_ENDPOINT_URL", day.url)
         with started("run", path, "--quiet", "--workers", workers) as one:
-            wait_until(lambda: sum("/segments/" in line for line in day.seen) >= 2)
-            day.errors = {503: 1.0}
+            wait_until(lambda: day.faults > 0)
             time.sleep(4.0)
             one.send_signal(signal.SIGINT)
             time.sleep(1.0)

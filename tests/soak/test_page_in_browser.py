@@ -107,7 +107,7 @@ INTRUDERS = """async () => {
   document.body.append(Object.assign(document.createElement("script"), {text: "window.hacked = 1"}));
   await fetch("http://127.0.0.1:9/").catch(() => null);
   document.querySelector("form").submit();
-  for (let turn = 0; turn < 100 && refused.size < 11; turn++) await new Promise((done) => setTimeout(done, 20));
+  for (let turn = 0; turn < 5000 && refused.size < 11; turn++) await new Promise((done) => setTimeout(done, 20));
   return [...refused].sort();
 }"""
 

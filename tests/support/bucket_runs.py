@@ -85,9 +85,9 @@ class Machine:
         (folder / "run.toml").write_text(run.read_text())
         self._folder = folder
 
-    def start(self, *, patience_s: float = 30.0) -> WarmProcess:
+    def start(self, *, patience_s: float = 30.0, lease_s: float = LEASE_S) -> WarmProcess:
         """A run under way; it does not outlive the block."""
-        return started("-c", _START, LEASE_S, patience_s, self._folder)
+        return started("-c", _START, lease_s, patience_s, self._folder)
 
 
 def rows_stored(files: Files, out: str) -> int:

@@ -16,12 +16,22 @@ class BadDay(HttpServer):
     """Forwards to the server at `port`. `errors` maps a status to its share, `lost` is the share of answers cut off.
 
     A lost answer's request was carried out. `seen` lists the requests as "PUT /lake/key"; `bytes_sent` counts bodies.
+    The errors begin with request number `from_segment` of those for a segment's file; 0 is at once.
     """
 
-    def __init__(self, port: int, *, errors: dict[int, float] | None = None, lost: float = 0.0, delay_s: float = 0.0):
+    def __init__(
+        self,
+        port: int,
+        *,
+        errors: dict[int, float] | None = None,
+        lost: float = 0.0,
+        delay_s: float = 0.0,
+        from_segment: int = 0,
+    ) -> None:
         super().__init__(_Handler)
         self.port = port
         self.errors = errors or {}
+        self.from_segment = from_segment
         self.lost = lost
         self.delay_s = delay_s
         self.random = random.Random(7)
@@ -41,8 +51,9 @@ class _Handler(HttpHandler):
         body = self.body()
         day.seen.append(f"{self.command} {self.path}")
         time.sleep(day.delay_s)
+        begun = sum("/segments/" in line for line in day.seen) >= day.from_segment
         for status, share in day.errors.items():
-            if day.random.random() < share:
+            if begun and day.random.random() < share:
                 day.faults += 1
                 self._reply(status, {}, _BODY % (b"SlowDown" if status == 503 else b"InternalError"))
                 return
