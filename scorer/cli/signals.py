@@ -25,13 +25,20 @@ if TYPE_CHECKING:
 
 
 class Stages:
-    """Called at each signal: the first stops, the second leaves, and further ones never interrupt the storing."""
+    """Called at each signal: the first stops, the second leaves, and further ones never interrupt the storing.
+
+    `called` says whether any came.
+    """
 
     def __init__(self, stop: Callable[[], object], leave: Callable[[], object], say: Callable[[str], None]) -> None:
         self._stop = stop
         self._leave = leave
         self._say = say
         self._signals = 0
+
+    @property
+    def called(self) -> bool:
+        return self._signals > 0
 
     def __call__(self) -> None:
         self._signals += 1
@@ -54,7 +61,10 @@ async def run_interruptibly(
     launcher: MakeLauncher | None = None,
     choice: Choice = ALL,
 ) -> Status:
-    """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal."""
+    """Runs a job under SIGINT and SIGTERM. Raises what the job raises, and Interrupted for either signal.
+
+    Once one of them came, both are ignored from the job's end on: the command still prints how the run stands.
+    """
     callbacks = Callbacks(view.show, view.say, view.tell, answered)
     places = AnyFiles()
     job = Job(planned, places, callbacks=callbacks, workers=workers, launcher=launcher, serve_control=served)
@@ -68,9 +78,11 @@ async def run_interruptibly(
         task.cancel()
 
     stop = Stages(job.stop, leave, view.say)
+    handled = []
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, or not to be had here
             loop.add_signal_handler(number, stop)
+            handled.append(number)
     try:
         return await job.run(retry, choice)
     except asyncio.CancelledError:
@@ -78,3 +90,7 @@ async def run_interruptibly(
             "Interrupted. What is finished is stored; rows that were in flight may be billed and are asked again next "
             "time. The same command resumes."
         ) from None
+    finally:
+        for number in handled if stop.called else ():
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # not a handler, which Python takes away before the process ends

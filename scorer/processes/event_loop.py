@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,8 +55,8 @@ def run_blocking(main: Coroutine[Any, Any, T], *, meanwhile: Callable[[], None] 
     """Runs a coroutine and returns its result, also where a loop already runs in this thread, as in a notebook.
 
     In that case the coroutine runs in a new thread with its own loop, and this thread waits; it calls `meanwhile` every
-    half second and at the end. KeyboardInterrupt cancels the coroutine and is raised once it has ended; further ones
-    are ignored.
+    half second and at the end. KeyboardInterrupt cancels the coroutine and is raised once it has ended; until then
+    SIGINT does nothing.
     """
     try:
         asyncio.get_running_loop()
@@ -87,22 +87,36 @@ def run_blocking(main: Coroutine[Any, Any, T], *, meanwhile: Callable[[], None] 
             meanwhile()
         ended.result()
     except KeyboardInterrupt:
-        if wait([begun], START_S).done:
-            loop, task = begun.result()
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(task.cancel)
-            while not ended.done():  # not the thread's join, which takes an interrupted wait for the thread's end
-                with contextlib.suppress(KeyboardInterrupt):
-                    ended.result()
+        with _interrupts_ignored():
+            if wait([begun], START_S).done:
+                loop, task = begun.result()
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(task.cancel)
+                ended.result()  # not the thread's join, which takes an interrupted wait for the thread's end
         raise
     return begun.result(0)[1].result()
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """SIGINT does nothing within the block; its handler is back afterwards. Only the main thread is interrupted."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:  # None: it is not Python's
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which a process that starts meanwhile would inherit
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def on_loop(main: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine to its end on uvloop, or on asyncio where uvloop is not installed.
 
     Ctrl-C cancels it, and KeyboardInterrupt is raised once it has ended; asyncio's own runner interrupts the coroutine
-    at the second Ctrl-C, in the middle of a write. Another handler of SIGINT stays in place.
+    at the second Ctrl-C, in the middle of a write. Another handler of SIGINT stays in place. A coroutine that sets
+    SIGINT to be ignored leaves it so.
     """
     interrupted = False
 
@@ -130,7 +144,8 @@ def on_loop(main: Coroutine[Any, Any, T]) -> T:
             raise KeyboardInterrupt from None
         raise
     finally:
-        if ours:  # uvloop's close leaves a handler that does nothing
+        # uvloop's close leaves a handler that does nothing.
+        if ours and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -221,41 +220,54 @@ SHARDS, EACH = 6, 150
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("signals", "workers"),  # the owner of workers gets the signals, and treats their order as a run without any does
+    ("first", "further", "workers"),  # the owner of workers gets the signals, and treats them as a run without any does
     [
-        ([signal.SIGINT] * 4, 1),
-        ([signal.SIGINT, signal.SIGTERM, signal.SIGTERM], 1),
-        ([signal.SIGTERM, *[signal.SIGINT] * 8], 1),
-        ([signal.SIGTERM, *[signal.SIGINT] * 8], 2),
+        (signal.SIGINT, signal.SIGINT, 1),
+        (signal.SIGINT, signal.SIGTERM, 1),
+        (signal.SIGTERM, signal.SIGINT, 1),
+        (signal.SIGTERM, signal.SIGINT, 2),
     ],
 )
-def test_run_stores_every_answer_on_a_slow_disk(tmp_path: Path, signals: list[signal.Signals], workers: int) -> None:
+def test_run_stores_every_answer_on_a_slow_disk(
+    tmp_path: Path, first: signal.Signals, further: signal.Signals, workers: int
+) -> None:
     """Slow: the real command, whose every fsync takes a third of a second, and a judge of its own.
 
-    What is in flight at the signals is never answered, however slowly the command ends.
+    What is in flight at the signals is never answered, however slowly the command ends. Signals come until it has.
     """
     with RehearsalProcess(JUDGE) as judge:
-        stores_every_answer(judge, tmp_path, signals, workers)
+        stores_every_answer(judge, tmp_path, (first, further), workers)
 
 
-def stores_every_answer(judge: RehearsalProcess, tmp_path: Path, signals: list[signal.Signals], workers: int) -> None:
+def stores_every_answer(
+    judge: RehearsalProcess, tmp_path: Path, signals: tuple[signal.Signals, signal.Signals], workers: int
+) -> None:
     for number in range(SHARDS):
         shard(tmp_path / f"in/{number}.parquet", EACH, first=number * EACH)
     output = {"flush_rows": 1000, "flush_s": 60.0}
     run = run_file(tmp_path, judge.url, output=output, limits={"concurrency": IN_FLIGHT})
-    judge.configure(latency_median_s=0.05)
+    judge.configure(latency_median_s=0.15)
     with started("run", run, "--workers", workers, "--json", **slow_disk(tmp_path, 0.3)) as process:
         wait_until(lambda: judge.stats()["ok"] >= 100)
         judge.configure(latency_median_s=600.0, latency_sigma=0.0)
         wait_until(lambda: all_places_wait(judge))
         paid = judge.stats()["ok"]
-        for number in signals:
+        assert process.stderr is not None
+        for number, answer in zip(signals, ("Stopping: ", "Leaving now: "), strict=True):
             process.send_signal(number)
-            time.sleep(0.2)
+            # Waits for the answer, or for the end: after the first signal the run ends by itself in three seconds.
+            any(line.startswith(answer) for line in process.stderr)
+
+        def has_ended() -> bool:
+            process.send_signal(signals[1])
+            return process.poll() is not None
+
+        wait_until(has_ended)
         out, err = process.communicate(timeout=PATIENCE_S)
         ended = Ended(process.returncode, out, err)
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
+    assert ended.err.rstrip().endswith("The same command resumes.")
     left = standing(tmp_path)
     assert left is not None
     assert left.scored == paid

@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import wait
+from typing import Any
 
 import pytest
 
+from scorer.processes import event_loop
 from scorer.processes.event_loop import run_blocking
 
 
@@ -64,6 +67,40 @@ def test_run_blocking_cancels_and_awaits_coroutine_on_interrupt() -> None:
         loop.close()
         signal.signal(signal.SIGINT, before or signal.SIG_DFL)
     assert put_away == ["what was finished"]
+
+
+def test_run_blocking_interrupted_before_it_waits_for_the_end_waits_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second Ctrl-C comes while the first one is still being handled."""
+    put_away: list[str] = []
+
+    async def scores() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            put_away.append("what was finished")
+
+    async def cell() -> None:
+        run_blocking(scores())
+
+    def interrupted(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return wait(*given)
+
+    monkeypatch.setattr(event_loop, "wait", interrupted)
+    loop = asyncio.new_event_loop()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(cell())
+        assert put_away == ["what was finished"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        loop.close()
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 HOLES = """
