@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +164,12 @@ class Ollama(HttpHandler):
     """A server of Ollama's /api/chat; every third request fails at first."""
 
     asked: list[dict[str, Any]]
+    numbers: Iterator[int]
 
     def do_POST(self) -> None:
         sent = json.loads(self.body())
         self.asked.append(sent)
+        number = next(self.numbers)
         status, answer = 200, {
             "message": {"role": "assistant", "content": "Score: 4"},
             "done_reason": "stop",
@@ -176,7 +179,7 @@ class Ollama(HttpHandler):
         }  # fmt: skip
         if self.path != "/api/chat":
             status, answer = 404, {"error": "no such page"}
-        elif len(self.asked) % 3 == 0:
+        elif number % 3 == 0:
             status, answer = 503, {"error": "busy"}
         self.reply(status, json.dumps(answer).encode())
 
@@ -184,7 +187,7 @@ class Ollama(HttpHandler):
 @pytest.fixture
 def ollama() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     asked: list[dict[str, Any]] = []
-    handler = type("Handler", (Ollama,), {"asked": asked})
+    handler = type("Handler", (Ollama,), {"asked": asked, "numbers": count(1)})
     with HttpServer(handler) as server:
         yield server.url, asked
 

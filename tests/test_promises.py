@@ -29,6 +29,8 @@ IN_FLIGHT = 32
 FLUSH_ROWS = 20
 FAULTY = dict.fromkeys([f"fault_{name}" for name in FAULTS], 0.02)
 PACE = {"latency_median_s": 0.05, "hang_s": 12.0, "slow_s": 0.1}
+TO_BE_KILLED = {"latency_median_s": 0.4}
+"""Slow enough that a run is killed amid its work also by a test that stands still for five seconds."""
 TABLES: dict[str, dict[str, Any]] = {
     "model": {"timeout_s": 60.0, "retries": 12},
     "judge": {"attempts": 6},
@@ -95,12 +97,12 @@ def test_kill_loses_no_stored_row_and_changes_no_score(
 ) -> None:
     """Slow: up to three runs killed at random moments, and one that ends, at 2 % of the faults that a retry mends."""
     mended = {f"fault_{name}": 0.02 for name in ("429", "500", "reset", "cut", "html", "error_200", "prose")}
-    judge.configure(**mended)
+    judge.configure(**mended, **TO_BE_KILLED)
     input_of(tmp_path)
     for path in (tmp_path / "in").iterdir():
         written(path.with_suffix(f".{end}"), WRITERS[end](pq.read_table(path).to_pylist()))
     run = run_file(tmp_path, judge.url, **TABLES, input={"shards": [f"{tmp_path}/in/*.{end}"]})
-    moments = sorted(random.Random(7).sample(range(40, ROWS), kills))
+    moments = sorted(random.Random(7).sample(range(40, ROWS // 2), kills))
     for moment in moments:
         with started("run", run) as process:
             wait_until(lambda moment=moment: judge.stats()["rows_paid"] >= moment)  # type: ignore[misc]
@@ -111,6 +113,7 @@ def test_kill_loses_no_stored_row_and_changes_no_score(
         assert left.state == "interrupted"
         # What was paid for and not stored was in flight or not yet flushed.
         assert judge.stats()["rows_paid"] - left.scored <= IN_FLIGHT + 2 * FLUSH_ROWS
+    judge.configure(**PACE)
     last = scorer("run", run, "--json")
     assert last.code == 0, last.err
     assert [row["score"] for row in whole(tmp_path)] == [own_score(f"r{number}") for number in range(ROWS)]
@@ -124,14 +127,15 @@ def test_cap_holds_by_the_judges_own_count_across_a_kill(
     cap: str, most: float, judge: RehearsalProcess, tmp_path: Path
 ) -> None:
     """Slow: a run killed half-way, its resume, and one more that has nothing left to spend."""
-    judge.configure(**{f"fault_{name}": 0.02 for name in ("reset", "cut", "truncate", "prose")})
+    judge.configure(**{f"fault_{name}": 0.02 for name in ("reset", "cut", "truncate", "prose")}, latency_median_s=0.1)
     input_of(tmp_path)
     run = run_file(tmp_path, judge.url, **{**TABLES, "limits": {"concurrency": 8, cap: most}})
     with started("run", run) as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 60)
-        ended(process, signal.SIGKILL)
+        assert ended(process, signal.SIGKILL).code == -signal.SIGKILL
     wait_until(lambda: judge.stats()["in_flight"] == 0)
     killed_at = judge.stats()["rows_paid"]
+    judge.configure(**PACE)
     stopped = scorer("run", run)
     assert stopped.code == 3, stopped.err
     assert f"limits.{cap} = {most:g} is used up" in stopped.err

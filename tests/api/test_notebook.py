@@ -90,7 +90,8 @@ def test_a_run_in_a_real_ipython_kernel_shows_its_progress_in_the_cell(tmp_path:
     cells = CELLS.format(tree=recorded(tmp_path)).split("---\n")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path), env=environment)
+    patience = dict.fromkeys(("timeout", "startup_timeout", "iopub_timeout"), 120)
+    nbclient.NotebookClient(notebook, kernel_name="python3", **patience).execute(cwd=str(tmp_path), env=environment)
     ran, printed, awaited, quiet, watched, judged = [cell.outputs for cell in notebook.cells]
     for outputs in (ran, awaited):
         (one,) = [output for output in outputs if output.output_type == "display_data"]

@@ -12,7 +12,19 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from support.command import ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from support.command import (
+    JUDGE,
+    all_places_wait,
+    ended,
+    own_score,
+    run_file,
+    scorer,
+    scores,
+    shard,
+    standing,
+    started,
+    wait_until,
+)
 
 from scorer.cli.app import _exit_code, command_line
 from scorer.cli.commands import COMMANDS
@@ -307,16 +319,24 @@ def test_run_refuses_an_output_path_that_is_a_file(judge: RehearsalProcess, tmp_
 
 
 @pytest.mark.slow
-def test_run_stopped_by_a_signal_resumes_by_the_same_command(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: five starts of the real command, some of which are left to work for a while."""
-    shard(tmp_path / "in/a.parquet", 400)
-    judge.configure(latency_median_s=0.1)
+def test_run_stopped_by_a_signal_resumes_by_the_same_command(tmp_path: Path) -> None:
+    """Slow: five starts of the real command, some of which are left to work for a while, and a judge of its own.
+
+    It is slow enough that a run is amid its work also for a test that stands still for five seconds.
+    """
+    with RehearsalProcess(JUDGE) as judge:
+        resumes_by_the_same_command(judge, tmp_path)
+
+
+def resumes_by_the_same_command(judge: RehearsalProcess, tmp_path: Path) -> None:
+    shard(tmp_path / "in/a.parquet", 800)
+    judge.configure(latency_median_s=0.25)
     run = run_file(tmp_path, judge.url, output={"flush_rows": 10})
 
     with started("run", run) as process:
         _scored(tmp_path, 20)
         # So that it still runs when the two commands have looked at it.
-        judge.configure(latency_median_s=1.5, latency_sigma=0.0)
+        judge.configure(latency_median_s=1.0, latency_sigma=0.0)
         under_way = scorer("status", tmp_path / "out", "--json").json()
         assert under_way["state"] == "running"
         assert under_way.keys() >= STATUS_KEYS
@@ -332,25 +352,28 @@ def test_run_stopped_by_a_signal_resumes_by_the_same_command(judge: RehearsalPro
     assert left.state == "interrupted"
     assert left.scored == judge.stats()["ok"]  # every answer that was paid is in the table
 
-    judge.configure(latency_median_s=0.1)
+    judge.configure(latency_median_s=0.25)
     with started("run", run) as process:
         _scored(tmp_path, left.scored + 20)
-        cancelled = ended(process, signal.SIGTERM, signal.SIGINT)
+        judge.configure(latency_median_s=600.0)  # after the first signal the run goes on for three seconds
+        wait_until(lambda: all_places_wait(judge))
+        process.send_signal(signal.SIGTERM)
+        cancelled = ended(process, signal.SIGINT)
     assert cancelled.code == 130
     assert "Leaving now" in cancelled.err
     left = standing(tmp_path)
     assert left is not None
 
+    judge.configure(latency_median_s=0.25)
     with started("run", run) as process:
         _scored(tmp_path, left.scored + 20)
         assert ended(process, signal.SIGKILL).code == -signal.SIGKILL
-    wait_until(lambda: judge.stats()["in_flight"] == 0)
 
     judge.configure(latency_median_s=0.0)
     last = scorer("run", run, "--json").json()
-    assert (last["state"], last["scored"], last["failed"]) == ("complete", 400, 0)
+    assert (last["state"], last["scored"], last["failed"]) == ("complete", 800, 0)
     rows = scores(tmp_path)
-    assert [row["id"] for row in rows] == [f"r{number}" for number in range(400)]
+    assert [row["id"] for row in rows] == [f"r{number}" for number in range(800)]
     assert all(row["score"] == own_score(row["id"]) for row in rows)
     assert scorer("verify", tmp_path / "out").code == 0
 

@@ -328,9 +328,9 @@ def test_terminal_view_writes_only_its_own_sequences_and_keeps_the_last_state(
     judge: RehearsalProcess, tmp_path: Path, columns: int
 ) -> None:
     """Slow: a real run on a terminal, stopped by a Ctrl-C. Its folder and its judge are called as nobody should be."""
-    judge.configure(latency_median_s=0.5)
+    judge.configure(latency_median_s=0.5)  # half a minute in all
     folder = tmp_path / f"{HOSTILE.replace('/', '|')}"
-    shard(folder / "in/a.parquet", 200)
+    shard(folder / "in/a.parquet", 1000)
     run = run_file(folder, judge.url)
     run.write_text(
         re.sub(r'"[^"]*in/\*\.parquet"', '"in"', run.read_text()).replace(json.dumps(f"{folder}/out"), '"out"')
@@ -343,7 +343,7 @@ def test_terminal_view_writes_only_its_own_sequences_and_keeps_the_last_state(
     assert harmless(drawn), drawn
     *_, last = re.split(r"\x1b\[\d+A\r\x1b\[J", said)
     far, pace, limit = last.split("\r\n")[:3]
-    assert "of 200 rows" in far
+    assert "of 1,000 rows" in far
     assert "interrupted" in far
     assert " rows/s | " in pace
     assert " USD" in pace
@@ -377,7 +377,7 @@ def test_run_prints_its_summary_before_the_reason_of_its_end(judge: RehearsalPro
     judge.configure(refuse="", always="401")
     sees(4, "four", "stopped")
     judge.configure(always="", latency_median_s=0.3)
-    with started("run", run) as process:
+    with started("run", run, "--set", "limits.concurrency=2") as process:  # 6 s in all
         wait_until(lambda: (now := standing(tmp_path)) is not None and now.scored > 0)
         stopped = ended(process, signal.SIGTERM)
     assert stopped.code == 130

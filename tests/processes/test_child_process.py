@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.command import PATIENCE_S
 
+from scorer.processes import child_process
 from scorer.processes.child_process import ChildProcess
 from scorer.processes.search_path import child_environment
 
@@ -27,9 +29,12 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         process.stop(now=True)
 
 
-def test_child_process_stop_closes_stdin_and_ends_child(child: Callable[[str], ChildProcess]) -> None:
+def test_child_process_stop_closes_stdin_and_ends_child(
+    child: Callable[[str], ChildProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_process, "STOP_S", PATIENCE_S)
     process = child("import sys\nprint('ready', flush=True)\nsys.stdin.read()\nsys.exit(7)\n")
-    assert process.first_line(30.0) == b"ready\n"
+    assert process.first_line(PATIENCE_S) == b"ready\n"
     assert (process.poll(), process.late) == (None, False)
     process.stop()
     assert process.poll() == 7
@@ -48,5 +53,5 @@ def test_child_process_last_words_are_last_lines_of_stderr(
     said: str, words: str, child: Callable[[str], ChildProcess]
 ) -> None:
     process = child(f"import sys\nsys.stderr.write('{said}')\nsys.exit(3)\n")
-    assert process.first_line(30.0) == b""
+    assert process.first_line(PATIENCE_S) == b""
     assert (process.wait(), process.late, process.last_words()) == (3, False, words)

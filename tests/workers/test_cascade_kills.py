@@ -90,7 +90,13 @@ def ledger_usd(folder: Path) -> float:
 def test_killed_cascade_has_every_row_once_from_the_model_that_decides_it(
     way: str, judges: Judges, tmp_path: Path
 ) -> None:
-    """Slow: a run killed half-way, and its end."""
+    """Slow: a run killed half-way, and its end.
+
+    Until then the judges are slow, so that it is killed amid its work also by a test that stands still for seconds.
+    """
+    for judge in judges.values():
+        judge.configure(latency_median_s=0.25)
+    judges["strong"].configure(batch={"work_s": 6.0})
     batch = {"mode": "batch", "batch": {"max_requests": 12, "poll_s": 0.1, "min_requests": 1}}
     run = run_file(tmp_path, judges, **(batch if way == "batches" else {}))
     command = ["run", run, *(["--workers", "2"] if way == "workers" else [])]
@@ -99,6 +105,7 @@ def test_killed_cascade_has_every_row_once_from_the_model_that_decides_it(
         assert ended(process, signal.SIGKILL).code == -signal.SIGKILL
     for judge in judges.values():
         wait_until(lambda judge=judge: judge.stats()["in_flight"] == 0)  # type: ignore[misc]
+        judge.configure(latency_median_s=0.02, batch={"work_s": 0.3})
     last = scorer(*command, "--json")
     assert last.code == 0, last.err
     found = {row["id"]: row for row in scores(tmp_path)}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,8 +43,8 @@ ROWS = 400
 
 @pytest.fixture
 def judge(judge: RehearsalProcess) -> RehearsalProcess:
-    """Slow enough to be killed amid its work, also by a test that stands still for two seconds."""
-    judge.configure(latency_median_s=0.15)
+    """Slow enough to be killed amid its work, also by a test that stands still for five seconds."""
+    judge.configure(latency_median_s=0.25)
     return judge
 
 
@@ -75,10 +76,11 @@ def test_killed_worker_costs_only_its_rows_in_flight_and_unwritten(judge: Rehear
         shard(tmp_path / f"in/{number}.parquet", ROWS // 2, first=number * ROWS // 2)
     run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
     with started("run", run, "--workers", 3, "--quiet", "--json") as process:
-        for moment in (40, 160):
+        for moment in (40, 100):
             wait_until(lambda moment=moment: judge.stats()["rows_paid"] >= moment)  # type: ignore[misc]
             wait_until(lambda: len(workers_of(process.pid)) == 3)
             os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        judge.configure(latency_median_s=0.05)
         done = ended(process)
     assert done.code == 0, done.err
     whole(tmp_path, ROWS)
@@ -88,12 +90,12 @@ def test_killed_worker_costs_only_its_rows_in_flight_and_unwritten(judge: Rehear
     assert value["requests"] >= stats["requests"] - 2  # those that were in flight are known as possibly billed
 
 
-IMPATIENT = "import scorer.workers.silence as silence; silence.SILENT_S = 2.0; from scorer.cli.app import main; main()"
-"""The command, whose workers may be silent for two seconds."""
+IMPATIENT = "import scorer.workers.silence as silence; silence.SILENT_S = 5.0; from scorer.cli.app import main; main()"
+"""The command, whose workers may be silent for five seconds."""
 
 
 def test_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: RehearsalProcess, tmp_path: Path) -> None:
-    """Slow: three processes, one of which is stopped for two seconds. Woken again it does nothing any more."""
+    """Slow: three processes, one of which is stopped for five seconds. Woken again it does nothing any more."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **{**SMALL_STEPS, "limits": {"concurrency": IN_FLIGHT, "max_usd": 1.0}})
     with subprocess.Popen(
@@ -107,13 +109,14 @@ def test_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: Rehea
             wait_until(lambda: len([*(tmp_path / "out/ledger").glob("*-w*")]) == 2)  # both have begun rows
             stopped = workers_of(process.pid)[0]
             os.kill(stopped, signal.SIGSTOP)
+            judge.configure(latency_median_s=0.05)
             done = ended(process)
         finally:
             process.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(stopped, signal.SIGCONT)
     assert done.code == 0, done.err
-    assert "A worker ended early (reported nothing for 2 s and was killed)." in done.err
+    assert "A worker ended early (reported nothing for 5 s and was killed)." in done.err
     whole(tmp_path, ROWS)
     stats = judge.stats()
     assert stats["paid_again"] <= IN_FLIGHT // 2 + 1 + 2 * FLUSH_ROWS
@@ -123,7 +126,17 @@ def test_stopped_worker_is_killed_and_its_rows_are_scored_by_others(judge: Rehea
 def test_run_ends_though_a_worker_that_has_no_row_is_stopped_while_it_starts(
     judge: RehearsalProcess, tmp_path: Path
 ) -> None:
-    """Slow: three processes."""
+    """Slow: three processes. One of the two workers stops itself before it has said anything."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if 'scorer.workers' in sys.orig_argv:\n"
+        "    try:\n"
+        f"        os.mkdir({str(tmp_path / 'stopped')!r})\n"
+        "    except FileExistsError:\n"
+        "        pass\n"
+        "    else:\n"
+        "        os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
     shard(tmp_path / "in/a.parquet", 40)
     run = run_file(tmp_path, judge.url, **SMALL_STEPS)
     with subprocess.Popen(
@@ -131,14 +144,17 @@ def test_run_ends_though_a_worker_that_has_no_row_is_stopped_while_it_starts(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
     ) as process:
         try:
-            wait_until(lambda: len(workers_of(process.pid)) == 2)
-            os.kill(workers_of(process.pid)[1], signal.SIGSTOP)
             done = ended(process)
         finally:
+            with suppress(ProcessLookupError):
+                for worker in workers_of(process.pid):  # a stopped one does not see that its owner is gone
+                    os.kill(worker, signal.SIGKILL)
             process.kill()
     assert done.code == 0, done.err
+    assert (tmp_path / "stopped").exists()
     assert "ended early" not in done.err
     whole(tmp_path, 40)
 
@@ -147,7 +163,7 @@ def test_workers_end_with_their_owner_and_any_number_resumes(judge: RehearsalPro
     """Slow: three starts, two of which are killed."""
     shard(tmp_path / "in/a.parquet", ROWS)
     run = run_file(tmp_path, judge.url, **SMALL_STEPS)
-    for workers, moment in ((2, 100), (3, 200)):
+    for workers, moment in ((2, 60), (3, 120)):
         with started("run", run, "--workers", workers, "--quiet") as process:
             wait_until(lambda moment=moment: judge.stats()["rows_paid"] >= moment)  # type: ignore[misc]
             wait_until(lambda n=workers, of=process.pid: len(workers_of(of)) == n)  # type: ignore[misc]
@@ -287,6 +303,7 @@ def test_workers_are_at_most_concurrency(judge: RehearsalProcess, tmp_path: Path
     with started("run", run, "--workers", 9, "--quiet") as process:
         wait_until(lambda: judge.stats()["rows_paid"] >= 10)
         assert len(workers_of(process.pid)) == 2
+        judge.configure(latency_median_s=0.02)
         assert ended(process).code == 0
     assert judge.stats()["max_in_flight"] <= 2
 
