@@ -62,7 +62,7 @@ def ray_nodes(found: Fleet, head: str, nodes: tuple[str, ...]) -> Iterator[str]:
 def _begin(found: Fleet, nodes: Mapping[str, tuple[Path, tuple[object, ...]]]) -> None:
     """Starts the nodes of some hosts, each with its folder and its command, and again those that Ray gave up.
 
-    A node without its agent after 15 s crashes, and one that is not known after 30 s ends.
+    A node that is not known after 30 s ends.
     """
     waiting = list(nodes)
     for _ in range(STARTS):

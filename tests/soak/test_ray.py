@@ -31,7 +31,7 @@ from support.command import (
     whole,
 )
 from support.hostile_modules import SCRIPT, hostile, nothing_taken, started_in
-from support.ray_nodes import Nodes, two_nodes, variables
+from support.ray_nodes import PATIENT, Nodes, two_nodes, variables
 from support.sockets import LISTENING, sockets
 
 from scorer.files.local_files import LocalFiles
@@ -57,9 +57,10 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture(autouse=True)
-def no_memory_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Ray of one run, too, kills no worker where other processes take the machine's memory."""
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
+def patient_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray of one run, too, goes on where other processes take the machine's memory and time."""
+    for name, value in PATIENT.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

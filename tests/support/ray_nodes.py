@@ -36,12 +36,19 @@ class Nodes:
         return [children(raylet, lambda command: command.startswith(b"ray::RayWorker")) for raylet in self.raylets]
 
 
+PATIENT = {
+    "RAY_memory_monitor_refresh_ms": "0",  # else Ray kills workers where other processes take the machine's memory
+    "RAY_agent_register_timeout_ms": "120000",  # else a node crashes where its agent takes longer than 15 s to start
+}
+"""What every Ray needs in its environment on a machine that does other things besides."""
+
+
 def variables() -> dict[str, str]:
     """What the nodes and every driver need in their environment."""
     return {
+        **PATIENT,
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_memory_monitor_refresh_ms": "0",  # else Ray kills workers where other processes take the machine's memory
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
     }
