@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.bucket_runs import ROWS, Machine, prepared, rows_stored, run_file, shards, whole
+from support.bucket_runs import ROWS, Machine, prepared, renewals_end, rows_stored, run_file, shards, whole
 from support.command import PROMPT, scorer, wait_until
 from support.proxy import BadDay
 from support.seaweed import Weed
@@ -83,6 +83,7 @@ def test_run_in_a_bucket_is_resumed_by_another_machine_after_kill_9(
     with Machine(path, tmp_path / "one").start() as one:
         wait_until(lambda: rows_stored(files, out) >= 60)
         one.kill()
+    renewals_end(files, out)
     before = status(files, out)
     assert before.state == "interrupted"
     assert 0 < before.scored < ROWS

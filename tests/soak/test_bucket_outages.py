@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.bucket_runs import LEASE_S, ROWS, Machine, prepared, rows_stored, run_file, shards, whole
+from support.bucket_runs import LEASE_S, ROWS, Machine, prepared, renewals_end, rows_stored, run_file, shards, whole
 from support.command import JUDGE, PATIENCE_S, all_places_wait, started, wait_until
 from support.proxy import BadDay
 from support.seaweed import Weed, binary
@@ -45,6 +45,7 @@ def test_suspended_owner_that_was_replaced_sends_nothing_more(
         judge.configure(latency_median_s=5.0, latency_sigma=0.0)
         wait_until(lambda: all_places_wait(judge))
         one.send_signal(signal.SIGSTOP)
+        renewals_end(files, out)
         judge.configure(latency_median_s=0.1, latency_sigma=JUDGE.latency_sigma)
         with Machine(path, tmp_path / "two").start() as two:
             assert two.wait() == 0, two.communicate()[1]

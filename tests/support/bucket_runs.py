@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
-from support.command import IN_FLIGHT, PROMPT, own_score, shard, started, toml
+from support.command import IN_FLIGHT, PROMPT, own_score, shard, started, toml, wait_until
 from support.formats import WRITERS
 from support.warm_starts import WarmProcess
 
@@ -88,6 +88,11 @@ class Machine:
     def start(self, *, patience_s: float = 30.0, lease_s: float = LEASE_S) -> WarmProcess:
         """A run under way; it does not outlive the block."""
         return started("-c", _START, lease_s, patience_s, self._folder)
+
+
+def renewals_end(files: Files, out: str) -> None:
+    """Waits for the last renewal of an owner that was killed or stopped: its request may still be at the store."""
+    wait_until(lambda: not files.locked(Layout(out).lock))
 
 
 def rows_stored(files: Files, out: str) -> int:
