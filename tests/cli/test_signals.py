@@ -253,10 +253,14 @@ def stores_every_answer(
         wait_until(lambda: all_places_wait(judge))
         paid = judge.stats()["ok"]
         assert process.stderr is not None
+        said = ""
         for number, answer in zip(signals, ("Stopping: ", "Leaving now: "), strict=True):
             process.send_signal(number)
             # Waits for the answer, or for the end: after the first signal the run ends by itself in three seconds.
-            any(line.startswith(answer) for line in process.stderr)
+            for line in process.stderr:
+                said += line
+                if line.startswith(answer):
+                    break
 
         def has_ended() -> bool:
             process.send_signal(signals[1])
@@ -264,7 +268,7 @@ def stores_every_answer(
 
         wait_until(has_ended)
         out, err = process.communicate(timeout=PATIENCE_S)
-        ended = Ended(process.returncode, out, err)
+        ended = Ended(process.returncode, out, said + err)
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
     assert ended.err.rstrip().endswith("The same command resumes.")
