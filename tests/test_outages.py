@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import trustme
 from support.clock import inline, now
+from support.raw_server import held_port
 
 from scorer.build.assemble import make_client
 from scorer.build.plan import check
@@ -85,7 +86,6 @@ class SocketLoop(asyncio.SelectorEventLoop):
 class Judge:
     """A server on loopback that closes each connection after its reply. What it does, `fails` says: "" is well."""
 
-    port: int = 0
     fails: str = ""
     at_start: bool = False
     """It fails from the start, else as soon as 40 replies were given; and is well again `lasts_s` later."""
@@ -95,18 +95,26 @@ class Judge:
     takes_s: float = 4.0
     good_tls: ssl.SSLContext | None = None
     bad_tls: ssl.SSLContext | None = None
+    _held: socket.socket = field(default_factory=held_port, repr=False)  # also while it is away
     _server: asyncio.Server | None = field(default=None, repr=False)
     _begun: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
+    @property
+    def port(self) -> int:
+        return int(self._held.getsockname()[1])
+
     async def listen(self, tls: ssl.SSLContext | None) -> None:
         await self.stop()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls, reuse_port=True)
 
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    async def end(self) -> None:
+        await self.stop()
+        self._held.close()
 
     def _begin(self) -> None:
         self.since = min(self.since, now())
@@ -240,7 +248,7 @@ def scored(
             night.error = error
         night.seconds = now()
         weather.cancel()
-        await judge.stop()
+        await judge.end()
 
     with asyncio.Runner(loop_factory=SocketLoop) as runner:
         runner.run(main())

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from support.batch_server import NOW, Answer, BatchServer, batch_server
 from support.clock import inline
+from support.raw_server import held_port
 
 from scorer.batch.anthropic import AnthropicBatches
 from scorer.batch.http import BatchHttp
@@ -131,12 +132,11 @@ class BatchApiContract:
 
     def test_create_at_a_closed_port_made_nothing(self) -> None:
         async def main() -> None:
-            async with batch_server() as server:
-                url = server.url
-            async with self.api(url) as api:
-                with pytest.raises(Unreachable) as caught:
-                    await create(api)
-                assert not caught.value.billed
+            with held_port() as held:
+                async with self.api(f"http://127.0.0.1:{held.getsockname()[1]}/v1") as api:
+                    with pytest.raises(Unreachable) as caught:
+                        await create(api)
+                    assert not caught.value.billed
 
         asyncio.run(main())
 

@@ -16,6 +16,7 @@ from support.through_session import ThroughSession
 
 from scorer.client import reply_bytes
 from scorer.client.http import unpacking
+from scorer.client.http.deadlines import READ_S
 from scorer.client.http.reply_reader import ReplyReader
 from scorer.client.http.unpacking import unpacked
 from scorer.client.reply_bytes import FREE, ReplyByteBudget
@@ -118,6 +119,12 @@ async def test_transport_rejects_reply_beyond_largest_and_frees_its_bytes(
         assert wire._inflow.held == 0
 
 
+async def time_is_up() -> None:
+    """A timeout of 60 s that runs is over, and what it ends is told."""
+    clock.skip(60.0)
+    await asyncio.sleep(2 * READ_S)
+
+
 async def wait_in(room: ReplyByteBudget, many: int) -> None:
     """Returns once so many wait there."""
     while len(room._waiting) < many:  # noqa: ASYNC110 - the budget has no event for it
@@ -126,31 +133,32 @@ async def wait_in(room: ReplyByteBudget, many: int) -> None:
 
 @WAYS
 @pytest.mark.parametrize("kind", ["known", "chunked"])
-async def test_transport_timeout_excludes_wait_for_reply_bytes_and_cancelling_frees_them(
+def test_transport_timeout_excludes_wait_for_reply_bytes_and_cancelling_frees_them(
     kind: str, way: type[HttpTransport]
 ) -> None:
-    """The timeout is long enough that a machine which stands still for half a second ends no request."""
-
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(REPLIES[kind])
         await writer.drain()
 
-    async with server(answer) as url, way(connections=4, timeout_s=1.0) as wire:
-        room = wire._inflow
-        room._left = MIB
-        await room.take("another", 2 * MIB)  # exceeds
-        waits, cancelled = (asyncio.create_task(wire.post(Call(url, b"{}", {}))) for _ in range(2))
-        await wait_in(room, 2)
-        await asyncio.sleep(1.1)  # longer than the timeout
-        assert len(room._waiting) == 2
-        cancelled.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
-        assert list(room._waiting) != []
-        room.leave("another")
-        assert (await waits).body == BODY
-        assert (room.held, room._left) == (0, MIB)
+    async def main() -> None:
+        async with server(answer) as url, way(connections=4, timeout_s=60.0) as wire:
+            room = wire._inflow
+            room._left = MIB
+            await room.take("another", 2 * MIB)  # exceeds
+            waits, cancelled = (asyncio.create_task(wire.post(Call(url, b"{}", {}))) for _ in range(2))
+            await wait_in(room, 2)
+            await time_is_up()
+            assert len(room._waiting) == 2
+            cancelled.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
+            assert list(room._waiting) != []
+            room.leave("another")
+            assert (await waits).body == BODY
+            assert (room.held, room._left) == (0, MIB)
+
+    clock.run_skipping(main())
 
 
 @settings(max_examples=30)
@@ -228,7 +236,7 @@ async def test_transport_takes_no_budget_for_small_reply(way: type[HttpTransport
 
 
 @WAYS
-async def test_transport_timeout_resumes_after_wait_for_reply_bytes(way: type[HttpTransport]) -> None:
+def test_transport_timeout_resumes_after_wait_for_reply_bytes(way: type[HttpTransport]) -> None:
     """The server stalls after a part: that is its own time again."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -236,18 +244,24 @@ async def test_transport_timeout_resumes_after_wait_for_reply_bytes(way: type[Ht
         writer.write(REPLIES["known"][: 2 * MIB])
         await reader.read()
 
-    async with server(answer) as url, way(connections=4, timeout_s=1.0) as wire:
-        room = wire._inflow
-        room._left = MIB
-        await room.take("another", 2 * MIB)  # exceeds
-        waits = asyncio.create_task(wire.post(Call(url, b"{}", {})))
-        await wait_in(room, 1)
-        await asyncio.sleep(1.1)
-        assert not waits.done()
-        room.leave("another")
-        with pytest.raises(Unreachable, match="did not answer within"):
-            await waits
-        assert (room.held, room._left) == (0, MIB)
+    async def main() -> None:
+        async with server(answer) as url, way(connections=4, timeout_s=60.0) as wire:
+            room = wire._inflow
+            room._left = MIB
+            await room.take("another", 2 * MIB)  # exceeds
+            waits = asyncio.create_task(wire.post(Call(url, b"{}", {})))
+            await wait_in(room, 1)
+            await time_is_up()
+            assert not waits.done()
+            room.leave("another")
+            for _ in range(3):  # turns of the loop until the reader goes on
+                await asyncio.sleep(0)
+            await time_is_up()
+            with pytest.raises(Unreachable, match="did not answer within"):
+                await waits
+            assert (room.held, room._left) == (0, MIB)
+
+    clock.run_skipping(main())
 
 
 class Shelf:

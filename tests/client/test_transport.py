@@ -9,11 +9,11 @@ import asyncio
 import gzip
 import socket
 import threading
-import time
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
-from support.raw_server import OK, SECRET, Counted, request, says, server
+from support.raw_server import OK, SECRET, Counted, request, says, server, until_heard
 from support.through_session import Posting, ThroughSession
 
 from scorer.client.http.direct import TRIES
@@ -167,7 +167,7 @@ class TransportContract(Posting):
                 first = await wire.post(Call(url, b"{}"))
                 read.set()
                 came.wait(60)
-                time.sleep(0.002)  # noqa: ASYNC251 - the loop is to be busy while loopback delivers
+                until_heard(listening.getsockname()[1])
                 assert (await wire.post(Call(url, b"{}"))).body == first.body == b"hi"
             server_thread.join(60)
         assert len(answered) == 2
@@ -185,11 +185,21 @@ class TransportContract(Posting):
         assert counted.opened == 3
 
     async def test_transport_does_not_write_to_connection_closed_by_server(self) -> None:
-        counted = Counted(says(OK))
+        closed = asyncio.Semaphore(0)
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await request(reader)
+            writer.write(OK)
+            writer.close()
+            await writer.wait_closed()
+            closed.release()
+
+        counted = Counted(answer)
         async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(20):
-                with suppress(Unreachable):
-                    assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+                assert (await wire.post(Call(url, b"{}"))).body == b"hi"
+                await closed.acquire()
+                until_heard(urlsplit(url).port or 0)
         assert counted.opened == 20
 
     async def test_transport_bounds_tries_at_server_that_closes_at_once(self) -> None:

@@ -1,4 +1,4 @@
-"""Virtual time: an event loop whose clock jumps to the next timer."""
+"""Virtual time: an event loop whose clock jumps to the next timer. Also real time, of which a test can skip some."""
 
 from __future__ import annotations
 
@@ -39,6 +39,29 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """What `main` returns, run to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+class _SkippingLoop(asyncio.SelectorEventLoop):
+    skipped_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped_s
+
+
+def run_skipping(main: Coroutine[Any, Any, T]) -> T:
+    """What `main` returns, run to its end in real time, for real sockets; `skip` is for it.
+
+    So a timeout can be longer than any standstill of the machine, and is yet over when a test wants it.
+    """
+    with asyncio.Runner(loop_factory=_SkippingLoop) as runner:
+        return runner.run(main)
+
+
+def skip(seconds: float) -> None:
+    """The running loop's clock is so much later from now on."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _SkippingLoop)
+    loop.skipped_s += seconds
 
 
 def now() -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 SECRET = "key=not-for-anyone"
@@ -20,6 +23,35 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def ends_at(port: int) -> Iterator[socket.socket]:
+    """This process's end of each connection to the port, whoever opened it."""
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):  # it is closed, no socket, or one that is not connected
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                with socket.socket(fileno=os.dup(descriptor)) as one:
+                    if one.family != socket.AF_UNIX and one.getpeername()[1] == port:
+                        yield one
+
+
+def until_heard(port: int) -> None:
+    """Waits until the system holds bytes or the end of each connection to the port; the loop may not have read them."""
+    for one in ends_at(port):
+        waiting = select.poll()
+        waiting.register(one, select.POLLIN)
+        assert waiting.poll(60_000)
+
+
+def held_port() -> socket.socket:
+    """A socket that holds a port of loopback, which refuses connections; nobody else is given it meanwhile.
+
+    A server of the same user can be started there with `reuse_port`.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 async def request(reader: asyncio.StreamReader) -> tuple[list[str], bytes]:

@@ -28,11 +28,11 @@ class Posting:
 
     wire: ClassVar[Callable[..., HttpTransport]]
 
-    async def posted(self, url: str, *, timeout_s: float = 10.0, call_s: float | None = None) -> Reply:
+    async def posted(self, url: str, *, timeout_s: float = 60.0, call_s: float | None = None) -> Reply:
         async with self.wire(connections=4, timeout_s=timeout_s) as wire:
             return await wire.post(Call(url, b"{}", {"Authorization": "Bearer sk-1"}, call_s))
 
-    async def failure(self, answer: Answer, *, timeout_s: float = 10.0, call_s: float | None = None) -> TransientError:
+    async def failure(self, answer: Answer, *, timeout_s: float = 60.0, call_s: float | None = None) -> TransientError:
         async with server(answer) as url:
             with pytest.raises(TransientError) as caught:
                 await self.posted(url, timeout_s=timeout_s, call_s=call_s)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
-import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -17,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 import uvloop
-from support.raw_server import OK, Counted, has_ipv6, request, server, silent
+from support.raw_server import OK, Counted, ends_at, has_ipv6, request, server, silent
 from support.through_session import ThroughSession
 
 from scorer.client.http import connecting, deadlines, general, pool
@@ -113,15 +111,8 @@ async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 def keepalive(port: int) -> list[tuple[int, ...]]:
     """Of each connection to the port: is it probed, after how many silent seconds, how many seconds between probes."""
-    found = []
-    for descriptor in range(3, 4096):
-        with suppress(OSError):  # the number is free, no socket's, or of one that is not connected
-            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                with socket.socket(fileno=os.dup(descriptor)) as one:
-                    if one.family != socket.AF_UNIX and one.getpeername()[1] == port:
-                        names = (socket.SOL_SOCKET, socket.SO_KEEPALIVE), *((socket.IPPROTO_TCP, of) for of in PROBING)
-                        found.append(tuple(one.getsockopt(*name) for name in names))
-    return found
+    names = (socket.SOL_SOCKET, socket.SO_KEEPALIVE), *((socket.IPPROTO_TCP, of) for of in PROBING)
+    return [tuple(one.getsockopt(*name) for name in names) for one in ends_at(port)]
 
 
 class ConnectingContract:
@@ -302,6 +293,7 @@ class ConnectingContract:
 
     async def test_transport_never_exceeds_its_connections(self) -> None:
         under_way = most = 0
+        all_three = asyncio.Barrier(3)
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal under_way, most
@@ -309,7 +301,7 @@ class ConnectingContract:
                 await request(reader)
                 under_way += 1
                 most = max(most, under_way)
-                await asyncio.sleep(0.001)
+                await all_three.wait()
                 under_way -= 1
                 writer.write(OK)
 

@@ -72,18 +72,22 @@ class HostileContract:
 
     async def test_transport_reads_reply_followed_by_half_close(self) -> None:
         """Half-closed: the server sends no more, and reads on."""
+        ended = asyncio.Semaphore(0)
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await request(reader)
             writer.write(OK)
             writer.write_eof()
-            await reader.read()
+            try:
+                await reader.read()
+            finally:
+                ended.release()
 
         counted = Counted(answer)
         async with server(counted) as url, self.wire(connections=4, timeout_s=60) as wire:
             for _ in range(3):
                 assert (await wire.post(Call(url, b"{}"))).body == b"hi"
-                await asyncio.sleep(0.01)
+                await ended.acquire()
         assert counted.opened == 3
 
     async def test_transport_reports_half_close_without_reply_as_silence(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.raw_server import OK, SECRET, request, server
+from support.raw_server import OK, SECRET, held_port, request, server
 
 from scorer.build.endpoints import on_this_machine
 from scorer.client.http import proxies
@@ -77,19 +77,16 @@ async def test_transport_refuses_a_proxy_that_it_cannot_use(proxy: str, monkeypa
 
 
 async def test_a_proxy_that_is_not_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pass
-
-    async with server(answer) as url:
-        gone = url.partition("/v1")[0]
-    monkeypatch.setattr(proxies, "proxy_for", lambda _: gone.replace("://", f"://me:{SECRET}@"))
-    for scheme in ("http", "https"):
-        async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
-            with pytest.raises(Unreachable) as caught:
-                await wire.post(Call(f"{scheme}://judge.invalid/v1", b"{}"))
-        assert f"cannot reach the proxy {gone} for {scheme}://judge.invalid/v1: " in str(caught.value)
-        assert SECRET not in str(caught.value)
-        assert not caught.value.billed
+    with held_port() as held:
+        gone = f"http://127.0.0.1:{held.getsockname()[1]}"
+        monkeypatch.setattr(proxies, "proxy_for", lambda _: gone.replace("://", f"://me:{SECRET}@"))
+        for scheme in ("http", "https"):
+            async with HttpTransport(connections=4, timeout_s=60, proxies=True) as wire:
+                with pytest.raises(Unreachable) as caught:
+                    await wire.post(Call(f"{scheme}://judge.invalid/v1", b"{}"))
+            assert f"cannot reach the proxy {gone} for {scheme}://judge.invalid/v1: " in str(caught.value)
+            assert SECRET not in str(caught.value)
+            assert not caught.value.billed
 
 
 async def test_a_proxy_of_an_unknown_name_is_a_matter_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

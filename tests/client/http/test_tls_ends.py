@@ -42,7 +42,7 @@ def serving(serve: Callable[[ssl.SSLSocket], None], tls: ssl.SSLContext) -> Iter
     def run() -> None:
         peer, _ = listening.accept()
         with tls.wrap_socket(peer, server_side=True, do_handshake_on_connect=False) as secured:
-            secured.settimeout(10)
+            secured.settimeout(60)
             with suppress(OSError):
                 serve(secured)
             with suppress(OSError):
