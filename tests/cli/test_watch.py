@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import shutil
 import signal
@@ -175,17 +176,22 @@ def test_watch_into_a_pipe_prints_lines_until_the_run_ends(long: Path) -> None:
 
 
 class Screen:
-    """A terminal in tmux, with a server of its own, in which `scorer watch` shows a run."""
+    """A terminal in tmux in which `scorer watch` shows a run.
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    Each has a server of its own: one that is told to end may still take a new session, and end with it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._sockets = (folder / f"tmux-{number}" for number in itertools.count())
+        self._socket = next(self._sockets)
 
     def tmux(self, *arguments: str) -> str:
         command = ["tmux", "-S", str(self._socket), "-f", "/dev/null", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def watch(self, run: Path, width: int, height: int) -> None:
-        """Watches a run in a new window."""
+        """Watches a run in a new terminal."""
+        self._socket = next(self._sockets)
         watch = f"{shlex.quote(sys.executable)} -m scorer watch {shlex.quote(str(run))}"
         command = f"echo before; {watch}; echo exit code $?; sleep 600"
         self.tmux("new-session", "-d", "-s", run.parent.name, "-x", str(width), "-y", str(height), command)
@@ -209,7 +215,7 @@ def screen() -> Iterator[Screen]:
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
     with tempfile.TemporaryDirectory() as folder:
-        made = Screen(Path(folder, "tmux"))
+        made = Screen(Path(folder))
         yield made
         with suppress(subprocess.CalledProcessError):
             made.tmux("kill-server")

@@ -22,8 +22,6 @@ pytest.importorskip("rapidfuzz", reason="Left out: metrics in child processes, f
 
 OUTSIDE = """
 import os
-import time
-from pathlib import Path
 
 class Reward:
     needs_reference = False
@@ -35,17 +33,7 @@ class Reward:
             raise ValueError("no reward for boom")
         if "leave" in responses:
             os._exit(9)
-        return [None if r is None else wait(r) if r.startswith("wait") else self.factor * float(r) for r in responses]
-
-def wait(words):
-    _, begun, enough = words.split()
-    Path(begun).touch()
-    patience = time.monotonic() + 120
-    while not Path(enough).exists():
-        if time.monotonic() > patience:
-            raise TimeoutError("nobody said enough")
-        time.sleep(0.005)
-    return 0.0
+        return [None if r is None else self.factor * float(r) for r in responses]
 """
 
 
