@@ -14,7 +14,11 @@ from scorer.limits.types import Permit
 PATIENCE_S = 3.0
 """A drain waits this long after the last answer for what a limit holds back, and not at all for an outage to end."""
 LOOK_S = 0.02
-"""The shortest time between two looks at what is in flight."""
+"""The shortest time between two looks at what is in flight.
+
+A look that ends a wait comes so long after its time, counted once that has come: where this process stood still, the
+replies that came meanwhile are read first.
+"""
 
 
 class Drain:
@@ -66,7 +70,10 @@ class Drain:
         if self._look is not None:
             self._look.cancel()
         if next_at < math.inf:
-            self._look = asyncio.get_running_loop().call_later(max(LOOK_S, next_at - now), self.release)
+            self._look = asyncio.get_running_loop().call_later(next_at - now, self._release_soon)
+
+    def _release_soon(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(LOOK_S, self.release)
 
     async def rest(self, seconds: float, leave: Callable[[], bool] | None = None) -> None:
         """Sleeps. Raises Interrupted where a drain does not wait for the end of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.clock import now, run
+from support.clock import VirtualLoop, now, run
 from support.scripted_client import (
     Act,
     Strict,
@@ -128,6 +128,22 @@ def test_client_drain_waits_no_longer_than_replies_take(known: bool) -> None:
         assert [isinstance(one, Interrupted) for one in ended] == [not known, True]
         assert now() - since == pytest.approx(2 * 35.0 if known else 4.0, abs=0.1)
         assert limits.in_flight == 0
+
+    run(scenario())
+
+
+def test_client_drain_takes_replies_that_came_while_this_process_stood_still() -> None:
+    """They are in the sockets, and paid, when the time to wait for them is over."""
+
+    async def scenario() -> None:
+        limits, wire = Strict(), Wire([200], seconds=2.5)
+        tasks = [asyncio.create_task(client(wire, limits).complete(asks(str(number)))) for number in range(8)]
+        await asyncio.sleep(1.0)
+        limits.drain()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.stand_still(10.0)
+        assert [done.text for done in await asyncio.gather(*tasks)] == ["4"] * 8
 
     run(scenario())
 
