@@ -194,9 +194,10 @@ class ChangeRecorder(PeriodicService):
             self._written = len(changes)
 
     def _write(self, changes: tuple[Change, ...]) -> None:
-        """Adds those of the changes that `run.json` does not have. A turn that was cancelled may still be at it."""
+        """Adds those of the changes that `run.json` does not end with. A turn that was cancelled may still be at it."""
         with self._writing:
             found = load(self._files, self._layout)
             if found is not None:
-                fresh = tuple(change for change in changes if change not in found.changes)
-                save(self._files, self._layout, replace(found, changes=(*found.changes, *fresh)))
+                known, count = found.changes, len(found.changes)
+                had = next(n for n in range(len(changes), -1, -1) if known[max(0, count - n) :] == changes[:n])
+                save(self._files, self._layout, replace(found, changes=(*known, *changes[had:])))

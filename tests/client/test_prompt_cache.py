@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
@@ -330,11 +331,11 @@ def test_reservation_covers_a_write_at_its_price(body: bytes, price: float) -> N
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from([200, 200, 200, 500, 529]), min_size=5, max_size=40), st.integers(1, 8), st.data())
-def test_every_request_ends_whatever_fails(script: list[int], most: int, data: st.DataObject) -> None:
+def test_every_request_ends_whatever_fails(statuses: list[int], most: int, data: st.DataObject) -> None:
+    """Each status is drawn: in a fixed order all of 200 could go to the requests that only ask whether it is up."""
+    drawn = Random(len(statuses))
     times = data.draw(st.lists(st.sampled_from([0.1, 1.0, 70.0]), min_size=5, max_size=40))
-    server = CachingServer(
-        act=lambda number: script[number % len(script)], seconds=lambda number: times[number % len(times)]
-    )
+    server = CachingServer(act=lambda _: drawn.choice(statuses), seconds=lambda number: times[number % len(times)])
     kinds = data.draw(st.integers(1, 6))
     pauses = data.draw(st.booleans())
 
@@ -347,12 +348,12 @@ def test_every_request_ends_whatever_fails(script: list[int], most: int, data: s
             one.limits.pause(paused=True)
             await asyncio.sleep(LIFE_S * 1.5)
             one.limits.pause(paused=False)
-        done = await asyncio.wait_for(task, 100_000)
+        done = await asyncio.wait_for(task, 10_000_000)
         assert all(isinstance(each, Completion | RowError) for each in done)
         assert one.limits.in_flight == 0
         assert one.usd == pytest.approx(server.usd)
 
-    if 200 in script:
+    if 200 in statuses:
         run(night())
 
 

@@ -271,6 +271,22 @@ def test_a_change_that_is_not_possible_says_what_is(tmp_path: Path) -> None:
     assert manifest.changes == ()
 
 
+def test_equal_changes_in_one_instant_are_all_written(tmp_path: Path) -> None:
+    run = Scored(tmp_path, 9)
+
+    async def script(job: Job) -> None:
+        await asyncio.sleep(0.2)
+        for paused in (True, False, True, False):
+            job.control.change(PAUSED, paused, "ada")
+            for _ in range(20):  # turns of the loop in which it is written
+                await asyncio.sleep(0)
+
+    assert run.live(script).state == "complete"
+    manifest = load(LocalFiles(), Layout(run.out))
+    assert manifest is not None
+    assert [change.after for change in manifest.changes] == [True, False, True, False]
+
+
 _CHANGE = st.one_of(
     st.tuples(st.just(PAUSED), st.booleans()),
     st.tuples(st.just(CONCURRENCY), st.integers(1, 16)),
