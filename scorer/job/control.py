@@ -191,13 +191,15 @@ class ChangeRecorder(PeriodicService):
         changes = tuple(self._control.changes)
         if len(changes) > self._written and self._owned():
             await self._offload(self._write, changes)
-            self._written = len(changes)
 
     def _write(self, changes: tuple[Change, ...]) -> None:
         """Adds those of the changes that `run.json` does not end with. A turn that was cancelled may still be at it."""
         with self._writing:
+            if len(changes) <= self._written:
+                return  # a later turn was quicker
             found = load(self._files, self._layout)
             if found is not None:
                 known, count = found.changes, len(found.changes)
                 had = next(n for n in range(len(changes), -1, -1) if known[max(0, count - n) :] == changes[:n])
                 save(self._files, self._layout, replace(found, changes=(*known, *changes[had:])))
+            self._written = len(changes)
