@@ -22,6 +22,7 @@ from support.command import (
     PATIENCE_S,
     Ended,
     all_places_wait,
+    answer,
     run_file,
     shard,
     slow_disk,
@@ -252,15 +253,10 @@ def stores_every_answer(
         judge.configure(latency_median_s=600.0, latency_sigma=0.0)
         wait_until(lambda: all_places_wait(judge))
         paid = judge.stats()["ok"]
-        assert process.stderr is not None
         said = ""
-        for number, answer in zip(signals, ("Stopping: ", "Leaving now: "), strict=True):
+        for number in signals:
             process.send_signal(number)
-            # Waits for the answer, or for the end: after the first signal the run ends by itself in three seconds.
-            for line in process.stderr:
-                said += line
-                if line.startswith(answer):
-                    break
+            said += answer(process)  # or a line of the end: after the first signal the run ends by itself in 3 s
 
         def has_ended() -> bool:
             process.send_signal(signals[1])

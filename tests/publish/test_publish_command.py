@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 from publish.lakes import DeltaLake, IcebergLake, Lake
 from support.command import Ended, ended, own_score, run_file, scorer, scores, shard, standing, started, wait_until
+from support.raw_server import held_port
 
 from scorer.cli.app import _exit_code
 from scorer.rehearsal.process import RehearsalProcess
@@ -127,8 +127,7 @@ def test_publish_explains_an_unusable_target_in_a_paragraph(
     out = finished(tmp_path, judge)
     file = tmp_path / "file"
     file.write_text("x")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
+    with held_port() as taken:
         port = taken.getsockname()[1]
         cases = [
             (["--to", "delta:/x"], {}, 2, 'is no address of a table. It begins with one of delta://, iceberg://'),

@@ -75,13 +75,13 @@ def ended(process: WarmProcess, *signals: signal.Signals) -> Ended:
     for number in signals:
         process.send_signal(number)
         if number is not signal.SIGKILL:
-            said += _answer(process)
+            said += answer(process)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode is not None
     return Ended(process.returncode, out, said + err)
 
 
-def _answer(process: WarmProcess) -> str:
+def answer(process: WarmProcess) -> str:
     """The next line on stderr that is no progress."""
     assert process.stderr is not None
     return next(line for line in process.stderr if " rows | " not in line)

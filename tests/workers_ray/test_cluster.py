@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.command import run_file, shard
+from support.raw_server import held_port
 
 from scorer.cli.app import _exit_code
 from scorer.errors import SpecError
@@ -44,8 +45,7 @@ def test_join_refuses_malformed_address_and_shows_form(address: str, monkeypatch
 
 def test_join_refuses_address_without_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "find_spec", lambda _: True)
-    with socket.socket() as deaf:  # bound, and not listening
-        deaf.bind(("127.0.0.1", 0))
+    with held_port() as deaf:
         address = f"127.0.0.1:{deaf.getsockname()[1]}"
         assert f"Nobody answers at --address {address}" in refused(join(address))
         monkeypatch.setenv("RAY_ADDRESS", address)
