@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,10 +24,10 @@ from scorer.build.plan import check
 from scorer.errors import BudgetSpent, SpecError
 from scorer.files.local_files import LocalFiles
 from scorer.job.callbacks import Callbacks
-from scorer.job.control import CONCURRENCY, MAX_TOKENS, MAX_USD, PAUSED, described
+from scorer.job.control import CONCURRENCY, MAX_TOKENS, MAX_USD, PAUSED, ChangeRecorder, described
 from scorer.job.job import Job
 from scorer.output.layout import Layout
-from scorer.output.manifest import load
+from scorer.output.manifest import Change, load
 from scorer.output.progress import Snapshot, snapshot_of
 from scorer.output.status import Status
 from scorer.types import Call, Reply
@@ -285,6 +286,40 @@ def test_equal_changes_in_one_instant_are_all_written(tmp_path: Path) -> None:
     manifest = load(LocalFiles(), Layout(run.out))
     assert manifest is not None
     assert [change.after for change in manifest.changes] == [True, False, True, False]
+
+
+def test_a_write_that_comes_after_a_later_one_adds_nothing(tmp_path: Path) -> None:
+    """The turn of the first one was cancelled while its thread was at it."""
+    run = Scored(tmp_path, 1)
+    assert run.live(lambda job: asyncio.sleep(0)).state == "complete"
+    made = [Change("2026-11-29T12:00:00.000Z", "ada", PAUSED, not after, after) for after in (True, False)]
+    control, late = SimpleNamespace(changes=made[:1]), []
+
+    async def offload(write: Callable[..., None], changes: Any) -> None:
+        if not late:
+            late.append(partial(write, changes))
+            raise asyncio.CancelledError
+        write(changes)
+
+    async def turns() -> None:
+        recorder = ChangeRecorder(
+            control,  # type: ignore[arg-type]
+            LocalFiles(),
+            Layout(run.out),
+            offload=offload,  # type: ignore[arg-type]
+            owned=lambda: True,
+            say=run.said.append,
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await recorder.work()
+        control.changes = made
+        await recorder.work()
+        late[0]()
+
+    in_virtual_time(turns())
+    manifest = load(LocalFiles(), Layout(run.out))
+    assert manifest is not None
+    assert [*manifest.changes] == made
 
 
 _CHANGE = st.one_of(
